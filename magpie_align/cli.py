@@ -1,0 +1,187 @@
+"""The verbs: run (default), plan, list. Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 130 interrupted."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magpie_align.errors import ConfigError, MagpieError, suggest
+
+if TYPE_CHECKING:
+    from magpie_align.recipe import Plan
+
+USAGE = """\
+usage: python -m magpie_align [VERB] recipe=NAME [key=value ...] [--multirun]
+
+verbs
+  run     make everything the recipe asks for that is not made yet (the default)
+  plan    show the stages, their edges, what is done and what would run; starts nothing
+  list    the recipes, and the kinds of stages they are written in
+
+recipe=NAME names a file in recipes/, or give a path ending in .yaml.
+key=value changes any setting of the recipe, and --multirun runs every combination of a sweep:
+
+  python -m magpie_align recipe=quickstart
+  python -m magpie_align plan recipe=sft_300k stages.sft.learning_rate=1e-5
+  python -m magpie_align recipe=quickstart seed=0,1,2 --multirun
+"""
+VERBS = ("run", "plan", "list")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line; returns its exit code."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or {"-h", "--help", "help"} & set(args):
+        print(USAGE, end="")
+        return 0 if args else 2
+    try:
+        return _dispatch(args)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except MagpieError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _dispatch(args: list[str]) -> int:
+    verb = args[0] if "=" not in args[0] and not args[0].startswith("-") else "run"
+    if verb not in VERBS:
+        raise ConfigError(f"there is no verb '{verb}'{suggest(verb, VERBS) or '; known are: ' + ', '.join(VERBS)}")
+    rest = [a for a in args if a != verb]
+    flags = {a for a in rest if a.startswith("-")}
+    unknown = flags - {"--multirun", "-m"}
+    if unknown:
+        raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
+    if verb == "list":
+        return _list()
+    names = [a.partition("=")[2] for a in rest if a.startswith("recipe=")]
+    if len(names) != 1:
+        raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
+    overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
+    bare = next((a for a in overrides if "=" not in a and not a.startswith("~")), None)
+    if bare:
+        raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
+    from magpie_align.recipe import load, sweep
+
+    act = _run if verb == "run" else _plan
+    if flags:
+        sweep(names[0], overrides, act, try_engine=verb == "run")
+    else:
+        act(load(names[0], overrides, try_engine=verb == "run"))
+    return 0
+
+
+def _list() -> int:
+    import inspect
+
+    import yaml
+    from rich.console import Console
+    from rich.table import Table
+
+    from magpie_align.recipe import recipe_files, stage_class, stage_kinds
+
+    console = Console()
+    table = Table("recipe", "what it does", title="Recipes", title_justify="left")
+    for name, file in recipe_files().items():
+        table.add_row(name, " ".join(str((yaml.safe_load(file.read_text()) or {}).get("description", "")).split()))
+    console.print(table)
+    table = Table("use:", "makes", "what it does", title="Stages", title_justify="left")
+    for kind in stage_kinds():
+        stage = stage_class(kind)
+        table.add_row(kind, stage.produces, (inspect.getdoc(stage) or "").splitlines()[0])
+    console.print(table)
+    return 0
+
+
+def _plan(plan: "Plan") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("stage", "kind", "from", "state", "fingerprint", title=plan.recipe.name, title_justify="left")
+    for node in plan.nodes:
+        sources = ", ".join([*node.inputs, *node.externals]) or "-"
+        state = "[green]done[/green]" if node.artifact.done else "to run"
+        table.add_row(node.name, node.kind, sources, state, node.fingerprint)
+    console.print(table)
+    print(
+        f"{len(plan.nodes)} stages, {len(plan.nodes) - len(plan.todo)} done, {len(plan.todo)} to run; engine {plan.engine}"
+    )
+
+
+def _run(plan: "Plan") -> None:
+    from contextlib import nullcontext
+
+    from rich.console import Console
+
+    from magpie_align.flow.runner import run_graph
+    from magpie_align.flow.view import LiveView, PlainView, View
+
+    recipe = plan.recipe
+    console = Console()
+    _check_folders(recipe.store, recipe.output, recipe.min_free_gb)
+    models = _find_models(plan)
+    print(f"{recipe.name}: {len(plan.nodes)} stages, {len(plan.todo)} to run; engine {plan.engine}", flush=True)
+    view: View = LiveView(console) if console.is_terminal else PlainView(console)
+    with view if isinstance(view, LiveView) else nullcontext():
+        run_graph(plan.nodes, recipe.jobs, view, models.__getitem__)
+    (recipe.output / "recipe.yaml").write_text(plan.composed)
+    _show_reports(plan)
+
+
+def _check_folders(store: Path, output: Path, min_free_gb: float) -> None:
+    for name, folder in (("store", store), ("output", output)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise ConfigError(
+                f"{name}: cannot write to '{folder}' ({error.strerror}); give another folder with {name}=FOLDER"
+            ) from None
+    free = shutil.disk_usage(store).free / 1e9
+    if free < min_free_gb:
+        raise ConfigError(
+            f"store: '{store}' has {free:.1f} GB free and this recipe asks for {min_free_gb:g} GB; "
+            "free some, give another disk with store=FOLDER, or lower min_free_gb"
+        )
+
+
+def _find_models(plan: "Plan") -> dict[str, Path]:
+    """The folder of every model that stages still to run need from outside; all that are missing are named at once."""
+    from magpie_align.engines.models import find_model
+
+    wanted: dict[str, tuple[str, bool]] = {}
+    for node in plan.todo:
+        for field, value, ref in node.stage.refs():
+            if value in node.externals:
+                where, weights = wanted.get(value, (f"stages.{node.name}.{field}", False))
+                wanted[value] = (where, weights or ref.weights)
+    found: dict[str, Path] = {}
+    problems = []
+    for value, (where, weights) in wanted.items():
+        try:
+            found[value] = find_model(value, weights)
+        except ConfigError as error:
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def _show_reports(plan: "Plan") -> None:
+    """Copy each report beside the recipe, print it, and name it last."""
+    last = plan.recipe.output
+    for node in plan.nodes:
+        if node.stage.produces == "report":
+            for file in sorted(node.artifact.data.iterdir()):
+                shutil.copy(file, plan.recipe.output / file.name)
+            last = plan.recipe.output / "report.md"
+            print(f"\n{last.read_text()}")
+    print(f"report: {last}" if last.suffix else f"done: {last}")

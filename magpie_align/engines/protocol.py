@@ -1,0 +1,70 @@
+"""What every engine is: requests are pulled lazily in, completions come out as each finishes, in any order."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from magpie_align.records import Message
+
+Finish = Literal["stop", "length", "error"]
+Capability = Literal["tokens", "chat", "seed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one completion is drawn. `temperature` 0 is greedy; `stop_ids` end a completion and are not part of its text."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion wanted. `key` comes back with it. Give token ids (`prompt`) or, for chat endpoints, `messages`."""
+
+    key: Hashable
+    prompt: tuple[int, ...] = ()
+    messages: tuple[Message, ...] = ()
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One finished request.
+
+    `token_ids` are the generated ids without the stop id that ended it; `text` is their decoding with special tokens
+    left out. `stop_reason` is the stop id or stop string that ended it, None at the length limit. With
+    `finish == "error"` the text is empty and `error` says why.
+    """
+
+    key: Hashable
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish: Finish = "stop"
+    stop_reason: int | str | None = None
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """A model ready to complete. `capabilities` says what it can take: token ids, chat messages, a seed a request."""
+
+    capabilities: frozenset[Capability]
+    provenance: dict[str, Any]
+    """What produced the text, for manifests: engine, its version, model, dtype."""
+
+    def generate(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+        """Yield one completion a request, as each finishes.
+
+        `requests` is pulled only when there is room, so it may be endless or fed by the completions already yielded;
+        it yields None for "nothing now, go on with what you have".
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...

@@ -1,0 +1,118 @@
+"""What a stage is: typed settings that name their inputs, and a `run` that writes one artifact."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+
+from magpie_align.errors import StageError
+from magpie_align.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from magpie_align.flow.progress import Progress
+    from magpie_align.flow.table import Table
+
+Product = Literal["rows", "model", "tasks", "scores", "report"]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Marks a setting that names an input: another stage, or (where `external`) a model folder or hub id.
+
+    `weights` is False where only the model's tokenizer is read, so that only that is fetched.
+    """
+
+    product: Product
+    external: bool = False
+    weights: bool = True
+
+
+RowsRef = Annotated[str, Ref("rows")]
+ModelRef = Annotated[str, Ref("model", external=True)]
+TokenizerRef = Annotated[str, Ref("model", external=True, weights=False)]
+TasksRef = Annotated[str, Ref("tasks")]
+ScoresRef = Annotated[str, Ref("scores")]
+
+
+def is_external(value: str) -> bool:
+    """A stage is named by a bare word; whatever holds a slash is a folder or a hub id (`org/name` or `org/name@revision`)."""
+    return "/" in value
+
+
+class Stage(Settings):
+    """Subclass it in `magpie_align/stages/KIND.py`; the module's name is what recipes say in `use: KIND`.
+
+    `version` goes up when the same settings would make other content; it is part of the fingerprint.
+    """
+
+    version: ClassVar[int] = 1
+    produces: ClassVar[Product]
+
+    def problems(self) -> list[str]:
+        """Sentences on what is wrong with these settings beyond their types; asked before any work starts."""
+        return []
+
+    def run(self, ctx: "Context") -> None:
+        """Write the artifact's content into `ctx.out`. May be called again after a kill, and then goes on."""
+        raise NotImplementedError
+
+    def refs(self) -> Iterator[tuple[str, str, Ref]]:
+        """(field, value, what is wanted) for every input these settings name."""
+        for name, info in type(self).model_fields.items():
+            ref = _find_ref(info.metadata, info.annotation)
+            if ref is not None:
+                for value in _values(getattr(self, name)):
+                    yield name, value, ref
+
+
+def _find_ref(metadata: list[Any], annotation: Any) -> Ref | None:
+    for mark in metadata:
+        if isinstance(mark, Ref):
+            return mark
+    for arg in get_args(annotation):
+        found = _find_ref(list(getattr(arg, "__metadata__", [])), arg)
+        if found is not None:
+            return found
+    return None
+
+
+def _values(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    return list(value.values()) if isinstance(value, dict) else list(value)
+
+
+@dataclass
+class Context:
+    """What a running stage is given. `out` is the artifact's content, `work` is scratch that survives a kill."""
+
+    out: Path
+    work: Path
+    inputs: dict[str, Path]
+    progress: "Progress"
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, ref: str) -> Path:
+        """Folder of the input that a setting names: an upstream artifact's content, or a model folder."""
+        try:
+            return self.inputs[ref]
+        except KeyError:
+            raise StageError(f"'{ref}' is no input of this stage; it has: {', '.join(self.inputs) or 'none'}") from None
+
+    def name_of(self, ref: str) -> str:
+        """What to call an input in records: a hub id or folder as given, an upstream artifact by its name in the store."""
+        return ref if is_external(ref) else self.path(ref).parent.name
+
+    def table(self, total: int, schema: "pa.Schema", chunk: int = 1000) -> "Table":
+        """A table of `total` rows that is filled in any order and survives a kill."""
+        from magpie_align.flow.table import Table
+
+        return Table(self.out, self.work / "journal", total, schema, chunk)
+
+    def note(self, **figures: Any) -> None:
+        """Keep figures about what was made in the manifest."""
+        self.summary.update(figures)

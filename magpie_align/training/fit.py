@@ -1,0 +1,133 @@
+"""What every trainer shares: settings in the words people reason in, TRL's own for all else, progress, resume, saving."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magpie_align.errors import StageError
+from magpie_align.training.settings import TrainingSettings
+
+Progress = Callable[..., None]
+
+
+def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str, Any]:
+    """The arguments of TRL's configuration for these settings."""
+    import torch
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    per_step = settings.micro_batch_size * world
+    if settings.batch_size % per_step:
+        raise StageError(
+            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} x {world} devices; "
+            "change micro_batch_size: the batch size decides the result and is not changed for you"
+        )
+    return {
+        "output_dir": str(work / "checkpoints"),
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.batch_size // per_step,
+        "max_length": settings.max_length,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": settings.schedule,
+        "optim": settings.optimizer,
+        "weight_decay": settings.weight_decay,
+        "bf16": settings.precision == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "save_strategy": "steps" if settings.checkpoints else "no",
+        "save_steps": 1 / (settings.checkpoints + 1),
+        "save_total_limit": 2,
+        "logging_steps": 10,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed,
+    } | settings.trl
+
+
+def loading(settings: TrainingSettings) -> dict[str, Any]:
+    """How the weights are loaded. One process trains on one device: several need a launcher to start a process each."""
+    import torch
+
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise StageError(
+            f"{torch.cuda.device_count()} GPUs are visible to one training process, which would train on copies of the batch; "
+            "set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    chosen = {"attn_implementation": settings.attention} if settings.attention else {}
+    return {"dtype": getattr(torch, settings.weights), **chosen}
+
+
+def run_trainer(trainer: Any, work: Path, progress: Progress) -> dict[str, Any]:
+    """Train from the newest whole checkpoint in `work`, if any; returns the last figures logged."""
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):  # type: ignore[misc]
+        """Tells how far it is, and stops a training whose loss is no number."""
+
+        loss = math.nan
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress(state.global_step, state.max_steps, unit="steps", loss=self.loss)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            self.loss = float((logs or {}).get("loss", self.loss))
+            if "loss" in (logs or {}) and not math.isfinite(self.loss):
+                raise StageError(
+                    f"the loss is {self.loss} at step {state.global_step}: lower the learning rate or look at the data"
+                )
+
+    trainer.add_callback(Report())
+    trainer.train(resume_from_checkpoint=newest_checkpoint(work / "checkpoints"))
+    logged: dict[str, Any] = {}
+    for entry in trainer.state.log_history:
+        logged.update(entry)
+    return logged
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written whole; younger ones that were not are removed, with a line in the log."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+            print(f"resuming from {checkpoint.name}")
+            return str(checkpoint)
+        except (FileNotFoundError, json.JSONDecodeError):
+            print(f"{checkpoint.name} was not written whole and is left out")
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def load_tokenizer(model: Path, template: Path | None) -> Any:
+    """The tokenizer to train with. Raises StageError where there is no chat template, so that which one is used is explicit."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(template or model)
+    if not tokenizer.chat_template:
+        raise StageError(
+            f"the tokenizer of {template or model} has no chat template; name a model whose template to use with `template:`"
+        )
+    if tokenizer.pad_token is None:
+        raise StageError(
+            f"the tokenizer of {template or model} has no pad token; name one with `trl: {{pad_token: ...}}`"
+        )
+    return tokenizer
+
+
+def save(trainer: Any, tokenizer: Any, out: Path) -> None:
+    """A plain folder that transformers and vLLM load; generation ends where the chat template ends an assistant turn."""
+    from magpie_align.engines.template import derive
+
+    stops = derive(tokenizer).stop_ids
+    if hasattr(trainer.model, "generation_config"):
+        trainer.model.generation_config.eos_token_id = list(stops)
+        trainer.model.generation_config.pad_token_id = tokenizer.pad_token_id
+    trainer.save_model(str(out))
+    tokenizer.save_pretrained(out)
+    (out / "training_args.bin").unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""The settings that decide a training, and which of TRL's own exist. Imports no TRL: it takes seconds, and planning reads this."""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from magpie_align.errors import StageError, suggest
+from magpie_align.settings import Runtime, Settings
+
+
+class TrainingSettings(Settings):
+    """The settings that decide a training. `trl` holds any other field of TRL's own configuration, verbatim."""
+
+    learning_rate: float = Field(gt=0)
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(32, gt=0, description="sequences an optimizer step, over all devices")
+    micro_batch_size: Runtime[int] = Field(1, gt=0, description="sequences a device holds at once")
+    max_length: int = Field(2048, gt=0, description="tokens; longer samples are cut, and counted")
+    warmup: float = Field(0.0, ge=0, description="steps, or a share of all steps if below 1")
+    schedule: str = "cosine"
+    optimizer: str = "adamw_torch"
+    weight_decay: float = Field(0.0, ge=0)
+    weights: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    attention: Runtime[str | None] = Field(
+        None, description="transformers' attn_implementation; its own choice if left out"
+    )
+    gradient_checkpointing: Runtime[bool] = False
+    checkpoints: Runtime[int] = Field(4, ge=0, description="how often the state is saved on the way")
+    trl: dict[str, Any] = {}
+
+    def unknown_trl_keys(self, trainer: str) -> list[str]:
+        """Sentences on keys of `trl` that this trainer's configuration does not have."""
+        known = trl_fields(trainer)
+        return [f"trl.{key}: TRL has no such setting{suggest(key, known)}" for key in self.trl if key not in known]
+
+
+@cache
+def trl_fields(trainer: str) -> frozenset[str]:
+    """Field names of TRL's configuration for `sft`, `dpo` or `reward`, read from its source: importing it takes seconds."""
+    names: set[str] = set()
+    for package, files in (
+        ("trl", (f"trainer/{trainer}_config.py", "trainer/base_config.py")),
+        ("transformers", ("training_args.py",)),
+    ):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise StageError(f"the package {package} is not installed; run `make install`")
+        for file in files:
+            tree = ast.parse((Path(spec.origin).parent / file).read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    names.add(node.target.id)
+    return frozenset(names)
+
+
+class SFTSettings(TrainingSettings):
+    """Adds packing: whole samples laid together into sequences of `max_length`; `batch_size` then counts those."""
+
+    learning_rate: float = 2e-5
+    packing: bool = False
+
+
+class DPOSettings(TrainingSettings):
+    """Adds beta, the strength of the pull to the reference model."""
+
+    learning_rate: float = 5e-7
+    batch_size: int = 128
+    beta: float = 0.01
+
+
+class RewardModelSettings(TrainingSettings):
+    """`holdout` pairs are kept from training to measure how often the chosen response gets the higher reward."""
+
+    learning_rate: float = 1e-5
+    holdout: int = 200

@@ -1,0 +1,177 @@
+"""Recipes compose, are typed as a whole, and every bad one is refused with one clear sentence a problem."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+
+from magpie_align.flow.graph import Node
+from magpie_align.recipe import load, recipe_files
+
+Refused = Callable[..., list[str]]
+NAME = SMALL.removeprefix("recipe=")
+
+
+def nodes(*overrides: str, recipe: str = NAME) -> dict[str, Node]:
+    return {node.name: node for node in load(recipe, list(overrides)).nodes}
+
+
+@pytest.mark.parametrize("name", recipe_files())
+def test_every_recipe_plans(name: str, workdir: Path) -> None:
+    assert load(name, []).nodes
+
+
+def test_a_change_downstream_leaves_what_is_upstream(workdir: Path) -> None:
+    before, after = nodes(), nodes("stages.few.limit=5")
+    changed = [name for name in before if before[name].fingerprint != after[name].fingerprint]
+    assert changed == ["few"]
+
+
+def test_a_change_upstream_reaches_all_downstream(workdir: Path) -> None:
+    before, after = nodes(), nodes("stages.public.rows=301")
+    changed = [name for name in before if before[name].fingerprint != after[name].fingerprint]
+    assert changed == ["public", "some", "few"]
+
+
+def test_names_and_speed_do_not_decide_content(workdir: Path) -> None:
+    slow = nodes(recipe="quickstart")
+    fast = nodes("jobs=2", "store=elsewhere", "engine.max_num_seqs=7", "stages.responses.chunk=10", recipe="quickstart")
+    assert {n: node.fingerprint for n, node in slow.items()} == {n: node.fingerprint for n, node in fast.items()}
+
+
+def test_seed_and_engine_are_inherited_unless_a_stage_has_its_own(workdir: Path) -> None:
+    found = nodes(
+        "seed=5",
+        "stages.preferences.seed=6",
+        "engine.kind=transformers",
+        "+stages.responses.engine.max_model_len=64",
+        recipe="quickstart",
+    )
+    assert found["base"].stage.seed == 5
+    assert found["preferences"].stage.seed == 6
+    engine = found["responses"].stage.engine
+    assert (engine.kind, engine.max_model_len) == ("transformers", 64)
+
+
+def test_recipes_share_artifacts(workdir: Path) -> None:
+    sft, dpo = nodes(recipe="sft_300k"), nodes(recipe="dpo_100k")
+    shared = {name for name in sft if name in dpo and sft[name].fingerprint == dpo[name].fingerprint}
+    assert shared == sft.keys() - {"report"}
+
+
+def test_unknown_recipe(refused: Refused) -> None:
+    assert refused("plan", "recipe=quickstrat") == ["there is no recipe 'quickstrat'; did you mean 'quickstart'?"]
+
+
+def test_unknown_recipe_file(refused: Refused) -> None:
+    (said,) = refused("recipe=nowhere.yaml")
+    assert said.startswith("there is no recipe file ") and said.endswith("nowhere.yaml")
+
+
+def test_all_problems_at_once_each_with_its_path(refused: Refused) -> None:
+    said = refused(
+        SMALL, "stages.public.rwos=3", "stages.some.limit=many", "stages.few.data=soome", "++stages.new.use=selct"
+    )
+    assert said == [
+        "stages.public.rwos: there is no such setting; did you mean 'rows'?",
+        "stages.some.limit: input should be a valid integer, unable to parse string as an integer (given: 'many')",
+        "stages.new.use: there is no stage kind 'selct'; did you mean 'select'?",
+        "stages.few.data: needs the stage 'soome', which this recipe does not have; did you mean 'some'?",
+    ]
+
+
+def test_misspelt_key_at_the_top(refused: Refused) -> None:
+    assert refused(SMALL, "sed=3") == ["sed: there is no such setting; did you mean 'seed'?"]
+
+
+def test_misspelt_key_deep_inside(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "stages.tags.tagger.sistem=x")
+    assert said == "stages.tags.tagger.sistem: there is no such setting; did you mean 'system'?"
+
+
+def test_misspelt_trl_key(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "++stages.dpo.trl.label_smoothin=0.1")
+    assert said == "stages.dpo: trl.label_smoothin: TRL has no such setting; did you mean 'label_smoothing'?"
+
+
+def test_missing_setting(refused: Refused) -> None:
+    assert refused(SMALL, "stages.public.rows=???") == [
+        "stages.public.rows: this setting has no default; give it a value"
+    ]
+
+
+def test_an_input_that_makes_something_else(refused: Refused) -> None:
+    assert refused("recipe=quickstart", "stages.pairs.rewards=dpo") == [
+        "stages.pairs.rewards: wants rows, but 'dpo' makes model"
+    ]
+
+
+def test_a_cycle(refused: Refused) -> None:
+    (said,) = refused(SMALL, "stages.some.data=few")
+    assert said == "stages.some: the stages wait for each other in a circle: some -> few -> some"
+
+
+def test_missing_model_folder(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "stages.dpo.model=./nowhere")
+    assert (
+        said
+        == "stages.dpo.model: there is no model in the folder './nowhere' (no config.json); give a folder, a hub id or a stage"
+    )
+
+
+def test_engine_that_cannot_do_what_the_stage_needs(refused: Refused) -> None:
+    chat = "{kind: openai, endpoint: {base_url: 'http://localhost:1/v1', mode: chat}}"
+    (said,) = refused("recipe=quickstart", f"+stages.instructions.engine={chat}")
+    assert said.startswith(
+        "stages.instructions: the openai engine in chat mode cannot complete a bare prefix, which this stage needs"
+    )
+
+
+def test_greedy_samples_are_refused(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "stages.candidates.temperature=0")
+    assert said.startswith("stages.candidates: samples is 5 at temperature 0")
+
+
+def test_unwritable_store(refused: Refused) -> None:
+    (said,) = refused(SMALL, "store=/proc/here")
+    assert said.startswith("store: cannot write to '/proc/here' (") and said.endswith(
+        "give another folder with store=FOLDER"
+    )
+
+
+def test_output_that_is_a_file(refused: Refused, workdir: Path) -> None:
+    (workdir / "taken").write_text("")
+    (said,) = refused(SMALL, "output=taken", "store=taken")
+    assert said.startswith("store: cannot write to 'taken' (")
+
+
+def test_models_that_are_not_here(refused: Refused) -> None:
+    said = refused("recipe=sft_300k", "min_free_gb=0", "store=/tmp/none-of-this", "output=/tmp/none-of-this")
+    assert len(said) == 4
+    assert said[0].startswith(
+        "stages.instructions.model: the model 'meta-llama/Meta-Llama-3-70B-Instruct' is not on this machine"
+    )
+
+
+def test_yaml_that_does_not_parse(refused: Refused, workdir: Path) -> None:
+    (workdir / "bad.yaml").write_text("stages: [unclosed\n")
+    (said,) = refused("recipe=bad.yaml")
+    assert said.startswith("bad.yaml: ")
+
+
+def test_planning_imports_nothing_heavy_and_helping_imports_nothing_at_all() -> None:
+    program = (
+        "import sys; from magpie_align.cli import main; main({args}); "
+        "print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    for args, heavy in (
+        (["--help"], ["pydantic", "hydra", "rich", "torch"]),
+        (["plan", "recipe=sft_300k"], ["torch", "vllm", "transformers", "trl", "datasets", "pyarrow", "lm_eval"]),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(args=args, heavy=heavy)], capture_output=True, text=True, check=True
+        )
+        assert done.stderr.strip() == "[]"
