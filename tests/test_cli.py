@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from tests.conftest import SMALL
 
 from magpie_align.cli import main
 from magpie_align.flow.table import count_rows, read_rows

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from tests.conftest import SMALL
 
 from magpie_align.flow.graph import Node
 from magpie_align.recipe import load, recipe_files
