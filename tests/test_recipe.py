@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import SMALL
 
 from magpie_align.flow.graph import Node
 from magpie_align.recipe import load, recipe_files
+from tests.conftest import SMALL
 
 Refused = Callable[..., list[str]]
 NAME = SMALL.removeprefix("recipe=")
@@ -60,6 +60,23 @@ def test_recipes_share_artifacts(workdir: Path) -> None:
     sft, dpo = nodes(recipe="sft_300k"), nodes(recipe="dpo_100k")
     shared = {name for name in sft if name in dpo and sft[name].fingerprint == dpo[name].fingerprint}
     assert shared == sft.keys() - {"report"}
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ("air_3m", "air_300k"),
+        ("air_300k", "air_dpo_100k"),
+        ("pro_1m", "sft_300k"),
+        ("llama31_pro_1m", "llama31_pro_300k"),
+        ("llama31_pro_300k", "llama31_dpo_100k"),
+        ("qwen2_pro_1m", "qwen2_pro_200k_chinese"),
+        ("llama33_pro_1m", "llama33_pro_500k"),
+    ],
+)
+def test_a_dataset_is_made_of_what_it_is_derived_from(small: str, large: str, workdir: Path) -> None:
+    inner, outer = nodes(recipe=small), nodes(recipe=large)
+    assert {n: outer[n].fingerprint for n in inner} == {n: node.fingerprint for n, node in inner.items()}
 
 
 def test_unknown_recipe(refused: Refused) -> None:

@@ -1,5 +1,8 @@
 """The sampling grid of step 1: how many instructions at which temperature and top_p (paper, table 7)."""
 
+from bisect import bisect_right
+from itertools import accumulate
+
 from pydantic import Field
 
 from magpie_align.settings import Settings
@@ -17,12 +20,15 @@ class Grid:
     """Which cell row `i` belongs to: the cells in order, each with its exact number of rows."""
 
     def __init__(self, cells: list[Cell]):
-        self.total = sum(cell.rows for cell in cells)
-        self._cells = cells
+        self.cells = cells
+        self._ends = list(accumulate(cell.rows for cell in cells))
+        self.total = self._ends[-1]
+
+    def number(self, index: int) -> int:
+        """The number of the cell of row `index`. Raises IndexError behind the last row."""
+        if not 0 <= index < self.total:
+            raise IndexError(index)
+        return bisect_right(self._ends, index)
 
     def __getitem__(self, index: int) -> Cell:
-        for cell in self._cells:
-            if index < cell.rows:
-                return cell
-            index -= cell.rows
-        raise IndexError(index)
+        return self.cells[self.number(index)]
