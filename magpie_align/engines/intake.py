@@ -66,6 +66,10 @@ def _bad_sampling(sampling: Sampling) -> str | None:
         return f"sampling.max_tokens is {sampling.max_tokens}; it must be at least 1"
     if not 0 <= sampling.temperature <= 2:
         return f"sampling.temperature is {sampling.temperature}; it must be between 0 (greedy) and 2"
+    if sampling.first_temperature is not None and not 0 < sampling.first_temperature <= 2:
+        return f"sampling.first_temperature is {sampling.first_temperature}; it must be above 0 and at most 2"
+    if sampling.first_temperature is not None and sampling.temperature == 0:
+        return "sampling.first_temperature is set, but temperature 0 is greedy; raise the temperature or leave it out"
     if not 0 < sampling.top_p <= 1:
         return f"sampling.top_p is {sampling.top_p}; it must be above 0 and at most 1"
     if sampling.repetition_penalty <= 0:

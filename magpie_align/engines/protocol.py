@@ -7,12 +7,16 @@ from typing import Any, Literal, Protocol
 from magpie_align.records import Message
 
 Finish = Literal["stop", "length", "error"]
-Capability = Literal["tokens", "chat", "seed"]
+Capability = Literal["tokens", "chat", "seed", "first_token"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one completion is drawn. `temperature` 0 is greedy; `stop_ids` end a completion and are not part of its text."""
+    """How one completion is drawn. `temperature` 0 is greedy; `stop_ids` end a completion and are not part of its text.
+
+    `first_temperature` and `first_banned` (ids that may not be drawn) hold for the first token alone; they need an engine
+    opened for `first_token`.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -21,6 +25,13 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     repetition_penalty: float = 1.0
+    first_temperature: float | None = None
+    first_banned: tuple[int, ...] = ()
+
+    @property
+    def steers_first(self) -> bool:
+        """Whether the first token is drawn in another way than the rest."""
+        return self.first_temperature is not None or bool(self.first_banned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Completion:
 
 
 class Engine(Protocol):
-    """A model ready to complete. `capabilities` says what it can take: token ids, chat messages, a seed a request."""
+    """A model ready to complete. `capabilities` says what it can take: token ids, chat messages, a seed a request, first-token control."""
 
     capabilities: frozenset[Capability]
     provenance: dict[str, Any]

@@ -20,6 +20,7 @@ OWN_FIELDS = {
     "tokenizer_revision": "the stage's model",
     "kv_cache_memory_bytes": "engine.kv_cache_gb",
     "generation_config": "the stage's sampling",
+    "logits_processors": "the stage's first_token",
     **{
         name: f"engine.{name}"
         for name in (
@@ -53,8 +54,11 @@ def resolve_kind(settings: EngineSettings, *, probe: bool = False) -> tuple[str,
 
 def capabilities(settings: EngineSettings) -> frozenset[Capability]:
     """What the engine of `settings` can take, known without importing it."""
-    if resolve_kind(settings)[0] != "openai":
+    kind = resolve_kind(settings)[0]
+    if kind == "scripted":
         return frozenset({"tokens", "seed"})
+    if kind != "openai":
+        return frozenset({"tokens", "seed", "first_token"})
     chat = settings.endpoint is not None and settings.endpoint.mode == "chat"
     return frozenset({"chat", "seed"}) if chat else frozenset({"tokens", "seed"})
 
@@ -77,12 +81,15 @@ def problems(settings: EngineSettings, needs: Iterable[Capability] = ()) -> list
     return found
 
 
-def open_engine(settings: EngineSettings, model_path: str, revision: str | None = None) -> Engine:
-    """Load a model (a folder or a hub id) into the engine of `settings`.
+def open_engine(
+    settings: EngineSettings, model_path: str, revision: str | None = None, needs: Iterable[Capability] = ()
+) -> Engine:
+    """Load a model (a folder or a hub id) into the engine of `settings`, ready for what the caller `needs` of it.
 
-    Raises ConfigError if the settings are wrong, StageError if the model does not load.
+    Raises ConfigError if the settings are wrong or the engine cannot do that, StageError if the model does not load.
     """
-    found = problems(settings)
+    needs = set(needs)
+    found = problems(settings, needs)
     if found:
         raise ConfigError("; ".join(found))
     kind = resolve_kind(settings)[0]
@@ -90,7 +97,7 @@ def open_engine(settings: EngineSettings, model_path: str, revision: str | None 
     if kind == "vllm":
         from magpie_align.engines.vllm import VllmEngine
 
-        return VllmEngine(settings, model_path, revision)
+        return VllmEngine(settings, model_path, revision, first_token="first_token" in needs)
     if kind == "transformers":
         from magpie_align.engines.transformers import TransformersEngine
 
@@ -170,6 +177,8 @@ def _lacks(kind: str, need: Capability) -> str:
             f"the {kind} engine in chat mode cannot complete a bare prefix, which this stage needs; "
             "use a local engine or endpoint.mode=completions"
         )
+    if need == "first_token":
+        return f"the {kind} engine cannot control the first token (first_token); use engine.kind=vllm or transformers"
     return f"the {kind} engine cannot take '{need}', which this stage needs"
 
 

@@ -23,7 +23,7 @@ BATCH = 32
 class TransformersEngine:
     """One causal model of transformers on the first GPU, or on the CPU. Raises StageError if it cannot load."""
 
-    capabilities: frozenset[Capability] = frozenset({"tokens", "seed"})
+    capabilities: frozenset[Capability] = frozenset({"tokens", "seed", "first_token"})
 
     def __init__(self, settings: EngineSettings, model_path: str, revision: str | None = None) -> None:
         import torch
@@ -138,6 +138,12 @@ class _Row:
         seed = self.request.sampling.seed
         self.random.manual_seed(seed) if seed is not None else self.random.seed()
 
+    @property
+    def temperature(self) -> float:
+        """The temperature of the next token."""
+        sampling = self.request.sampling
+        return sampling.temperature if self.written else sampling.first_temperature or sampling.temperature
+
 
 def choose(logits: "torch.Tensor", rows: list[_Row]) -> list[int]:
     """The next id of each row from float32[rows, vocabulary] `logits`, drawn as that row's own sampling says."""
@@ -145,6 +151,8 @@ def choose(logits: "torch.Tensor", rows: list[_Row]) -> list[int]:
     for n, row in enumerate(rows):
         if sampling[n].repetition_penalty != 1.0:
             penalise(logits[n], [*row.request.prompt, *row.written], sampling[n].repetition_penalty)
+        if not row.written and sampling[n].first_banned:
+            logits[n, list(sampling[n].first_banned)] = -float("inf")
     tokens = logits.argmax(-1).tolist()
     # Which way a row goes depends on its own sampling alone, so its seed gives the same text in any batch.
     for draw, wanted in ((_draw_from_all, False), (_draw_from_top, True)):
@@ -187,7 +195,7 @@ def _draw_from_top(logits: "torch.Tensor", rows: list[_Row]) -> list[int]:
 
 
 def _weights(logits: "torch.Tensor", rows: list[_Row]) -> "torch.Tensor":
-    return (logits / logits.new_tensor([[row.request.sampling.temperature] for row in rows])).softmax(-1)
+    return (logits / logits.new_tensor([[row.temperature] for row in rows])).softmax(-1)
 
 
 def _uniform(rows: list[_Row], like: "torch.Tensor") -> "torch.Tensor":

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
+FIRST_TOKEN = "magpie_first_token"
+"""Key of a request's first-token control in vLLM's `extra_args`."""
+PLAIN: frozenset[Capability] = frozenset({"tokens", "seed"})
+STEERED: frozenset[Capability] = frozenset({"tokens", "seed", "first_token"})
 AHEAD = 2
 """Requests handed to vLLM for each sequence that can run, so that a freed slot never waits for us."""
 
@@ -26,16 +30,21 @@ AHEAD = 2
 class VllmEngine:
     """One vLLM model, in this process on a CPU, in a process of its own on GPUs.
 
-    A completion ends at `sampling.stop_ids` or at the model's own end ids. Raises StageError if vLLM cannot load.
+    A completion ends at `sampling.stop_ids` or at the model's own end ids. Only an engine opened with `first_token` carries
+    the logits processor for that: it costs every step a little. Raises StageError if vLLM cannot load.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"tokens", "seed"})
-
-    def __init__(self, settings: EngineSettings, model_path: str, revision: str | None = None) -> None:
+    def __init__(
+        self, settings: EngineSettings, model_path: str, revision: str | None = None, first_token: bool = False
+    ) -> None:
+        self.capabilities = STEERED if first_token else PLAIN
         # vLLM reads these on import: its log must stay off stdout, and nothing is reported home.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        if first_token:
+            # vLLM's second model runner, its choice on GPUs, takes logits processors of another interface.
+            os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
         vllm, current_platform = _import_vllm()
         self._on_cpu = current_platform.is_cpu()
         if self._on_cpu:
@@ -43,7 +52,9 @@ class VllmEngine:
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         self._tokenizer = load_tokenizer(model_path, revision, settings.trust_remote_code)
         self._ends = end_ids(self._tokenizer, model_path, revision)
-        self._engine: LLMEngine | None = _load(engine_args(settings, model_path, revision, on_cpu=self._on_cpu))
+        self._engine: LLMEngine | None = _load(
+            engine_args(settings, model_path, revision, on_cpu=self._on_cpu, first_token=first_token)
+        )
         config = self._engine.vllm_config
         self._limits = Limits(config.model_config.max_model_len, config.model_config.get_vocab_size())
         self._window = AHEAD * config.scheduler_config.max_num_seqs
@@ -64,7 +75,7 @@ class VllmEngine:
         try:
             while running or not intake.exhausted:
                 for request in intake.take(self._window - len(running), idle=not running):
-                    reason = self._limits.refuse(request) or self._add(engine, request, running)
+                    reason = self._refuse(request) or self._add(engine, request, running)
                     if reason:
                         yield failed(request, reason)
                 for output in engine.step() if running else ():
@@ -82,6 +93,11 @@ class VllmEngine:
         engine.engine_core.shutdown()
         del engine
         cleanup_dist_env_and_memory()
+
+    def _refuse(self, request: Request) -> str | None:
+        if request.sampling.steers_first and "first_token" not in self.capabilities:
+            return "this vLLM engine was not opened for first_token; give it in `needs` of open_engine"
+        return self._limits.refuse(request)
 
     def _add(self, engine: "LLMEngine", request: Request, running: dict[str, Request]) -> str | None:
         """Hand one request to vLLM; the sentence of its refusal, if it refuses."""
@@ -121,10 +137,19 @@ def sampling_params(sampling: Sampling, ends: tuple[int, ...]) -> "SamplingParam
         # Only stop strings need text while generating; the final text is decoded once, at the end.
         detokenize=bool(sampling.stop),
         output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args=first_args(sampling) if sampling.steers_first else None,
     )
 
 
-def engine_args(settings: EngineSettings, model_path: str, revision: str | None, *, on_cpu: bool) -> dict[str, Any]:
+def first_args(sampling: Sampling) -> dict[str, Any]:
+    """What the logits processor of `vllm_first` reads: ids to ban, and by what to divide the first token's logits."""
+    hot = sampling.first_temperature
+    return {FIRST_TOKEN: {"banned": list(sampling.first_banned), "heat": hot / sampling.temperature if hot else 1.0}}
+
+
+def engine_args(
+    settings: EngineSettings, model_path: str, revision: str | None, *, on_cpu: bool, first_token: bool = False
+) -> dict[str, Any]:
     """The keyword arguments of vLLM's `EngineArgs`; settings left out keep vLLM's own defaults."""
     kv_cache_gb = settings.kv_cache_gb or (1.0 if on_cpu else None)
     chosen = {
@@ -143,6 +168,7 @@ def engine_args(settings: EngineSettings, model_path: str, revision: str | None,
         "enable_chunked_prefill": False if on_cpu else None,
         # Sampling is ours alone: a model's generation config must not change it behind the recipe's back.
         "generation_config": "vllm",
+        "logits_processors": ["magpie_align.engines.vllm_first:FirstTokenProcessor"] if first_token else None,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
