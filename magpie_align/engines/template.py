@@ -20,6 +20,7 @@ from pydantic import Field
 
 from magpie_align.engines.encoding import Encoder, Part
 from magpie_align.engines.rendering import Cut, cut, no_cut
+from magpie_align.engines.tokenizer import end_ids, load_tokenizer
 from magpie_align.errors import ConfigError
 from magpie_align.records import Message
 from magpie_align.settings import Settings
@@ -197,6 +198,14 @@ def derive(
     if system is not None and template.system is None:
         raise ConfigError(template.refusals["system"])
     return template
+
+
+def load_template(
+    model_path: str, overrides: TemplateSettings | None = None, trust_remote_code: bool = False
+) -> Template:
+    """The template of a model folder or hub id. Raises ConfigError, as `derive` does, or where there is no tokenizer."""
+    tokenizer = load_tokenizer(model_path, trust_remote_code=trust_remote_code)
+    return derive(tokenizer, overrides=overrides, end_ids=end_ids(tokenizer, model_path))
 
 
 def _cut_or_given(tokenizer: "PreTrainedTokenizerBase", given: TemplateSettings) -> Cut:

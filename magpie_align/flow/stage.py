@@ -107,6 +107,13 @@ class Context:
         """What to call an input in records: a hub id or folder as given, an upstream artifact by its name in the store."""
         return ref if is_external(ref) else self.path(ref).parent.name
 
+    def revision_of(self, ref: str) -> str | None:
+        """Which version of an input this is: a hub commit, or an artifact's fingerprint; None for a local folder."""
+        folder = self.path(ref)
+        if not is_external(ref):
+            return folder.parent.name.rpartition("-")[2]
+        return folder.name if folder.parent.name == "snapshots" else None
+
     def table(self, total: int, schema: "pa.Schema", chunk: int = 1000) -> "Table":
         """A table of `total` rows that is filled in any order and survives a kill."""
         from magpie_align.flow.table import Table

@@ -6,45 +6,44 @@ from pydantic import Field
 from magpie_align.engines import EngineSettings, open_engine, problems
 from magpie_align.flow.stage import Context, ModelRef, Product, Stage
 from magpie_align.settings import Runtime
-from magpie_align.synthesis.grid import Cell, Grid
+from magpie_align.synthesis.asking import Asking
 
 
-class Instructions(Stage):
+class Instructions(Stage, Asking):
     """Step 1: the aligned model writes user instructions, given only its pre-query template."""
 
+    version: ClassVar[int] = 2
     produces: ClassVar[Product] = "rows"
 
     model: ModelRef
-    grid: list[Cell] = Field(min_length=1)
-    max_tokens: int = Field(2048, gt=0)
-    system: str | None = None
     seed: int = 0
     engine: EngineSettings = EngineSettings()
     chunk: Runtime[int] = Field(1000, gt=0)
 
     def problems(self) -> list[str]:
-        return problems(self.engine, {"tokens"})
+        heat = self.first_token.problems(cell.temperature for cell in self.grid)
+        return problems(self.engine, self.needs) + heat
 
     def run(self, ctx: Context) -> None:
-        from magpie_align.engines.template import derive
-        from magpie_align.engines.tokenizer import end_ids, load_tokenizer
         from magpie_align.flow.table import read_rows
         from magpie_align.synthesis.instructions import SCHEMA, write_instructions
 
         model = str(ctx.path(self.model))
-        tokenizer = load_tokenizer(model)
-        template = derive(tokenizer, self.system, end_ids=end_ids(tokenizer, model))
-        grid = Grid(self.grid)
-        table = ctx.table(grid.total, SCHEMA, self.chunk)
-        engine = open_engine(self.engine, model)
+        draws = self.draws(model, self.seed, self.engine.trust_remote_code)
+        total = draws.grid.total
+        table = ctx.table(total, SCHEMA, self.chunk)
+        engine = open_engine(self.engine, model, needs=self.needs)
         for done in write_instructions(
-            engine, template, grid, table, seed=self.seed, max_tokens=self.max_tokens, generator=ctx.name_of(self.model)
+            engine,
+            draws,
+            table,
+            generator=ctx.name_of(self.model),
+            revision=ctx.revision_of(self.model),
+            max_characters=self.max_characters,
         ):
-            ctx.progress(done, grid.total)
+            ctx.progress(done, total)
         engine.close()
         table.close()
-        ctx.note(
-            rows=grid.total,
-            **Counter(r["instruction_status"].split(":")[0] for r in read_rows(ctx.out, ["instruction_status"])),
-        )
+        statuses = (row["instruction_status"] for row in read_rows(ctx.out, ["instruction_status"]))
+        ctx.note(rows=total, **Counter(status.split(":")[0] for status in statuses))
         ctx.note(engine=engine.provenance)

@@ -4,6 +4,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from magpie_align.engines import EngineSettings, Sampling, open_engine, problems
+from magpie_align.engines.template import TemplateSettings
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
 from magpie_align.settings import Runtime
 
@@ -11,6 +12,7 @@ from magpie_align.settings import Runtime
 class Responses(Stage):
     """Step 2: a model answers each instruction through its full chat template; with `samples` > 1, several times."""
 
+    version: ClassVar[int] = 2
     produces: ClassVar[Product] = "rows"
 
     model: ModelRef
@@ -20,6 +22,7 @@ class Responses(Stage):
     top_p: float = Field(1.0, gt=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0)
     max_tokens: int = Field(4096, gt=0)
+    template: TemplateSettings = TemplateSettings()
     seed: int = 0
     engine: EngineSettings = EngineSettings()
     chunk: Runtime[int] = Field(1000, gt=0)
@@ -33,19 +36,18 @@ class Responses(Stage):
         return found
 
     def run(self, ctx: Context) -> None:
-        from magpie_align.engines.template import derive
-        from magpie_align.engines.tokenizer import end_ids, load_tokenizer
+        from magpie_align.engines.template import load_template
         from magpie_align.flow.table import count_rows, read_rows
         from magpie_align.synthesis.responses import SCHEMA, write_responses
 
         model, data = str(ctx.path(self.model)), ctx.path(self.data)
         total = count_rows(data) * self.samples
         table = ctx.table(total, SCHEMA, self.chunk)
-        tokenizer = load_tokenizer(model)
+        template = load_template(model, self.template, self.engine.trust_remote_code)
         engine = open_engine(self.engine, model)
         for done in write_responses(
             engine,
-            derive(tokenizer, end_ids=end_ids(tokenizer, model)),
+            template,
             read_rows(data),
             table,
             samples=self.samples,

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from magpie_align.curation.tagger import Tagger
 from magpie_align.engines import EngineSettings, open_engine, problems
+from magpie_align.engines.template import TemplateSettings
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
 from magpie_align.settings import Runtime
 
@@ -16,6 +17,7 @@ class Tags(Stage):
     model: ModelRef
     data: RowsRef
     tagger: Tagger
+    template: TemplateSettings = TemplateSettings()
     engine: EngineSettings = EngineSettings()
     chunk: Runtime[int] = Field(1000, gt=0)
 
@@ -24,16 +26,14 @@ class Tags(Stage):
 
     def run(self, ctx: Context) -> None:
         from magpie_align.curation.tags import schema, write_tags
-        from magpie_align.engines.template import derive
-        from magpie_align.engines.tokenizer import end_ids, load_tokenizer
+        from magpie_align.engines.template import load_template
         from magpie_align.flow.table import count_rows, read_rows
 
         model, data = str(ctx.path(self.model)), ctx.path(self.data)
         total = count_rows(data)
         table = ctx.table(total, schema(self.tagger), self.chunk)
+        template = load_template(model, self.template, self.engine.trust_remote_code)
         engine = open_engine(self.engine, model)
-        tokenizer = load_tokenizer(model)
-        template = derive(tokenizer, end_ids=end_ids(tokenizer, model))
         for done in write_tags(engine, template, self.tagger, read_rows(data), table, name=ctx.name_of(self.model)):
             ctx.progress(done, total)
         engine.close()

@@ -2,26 +2,35 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from magpie_align.engines.protocol import Completion, Engine, Request, Sampling
 from magpie_align.engines.template import Template
-from magpie_align.flow.table import Table
-from magpie_align.synthesis.grid import Cell, Grid
+from magpie_align.flow.table import Row, Table
+from magpie_align.synthesis.grid import Grid
+from magpie_align.synthesis.sanitise import sanitise, status, storable
+from magpie_align.synthesis.systems import Mixture
 
 SCHEMA = pa.schema(
     [
         ("uuid", pa.string()),
         ("instruction", pa.string()),
+        ("instruction_raw", pa.string()),
+        ("instruction_edits", pa.list_(pa.string())),
         ("instruction_status", pa.string()),
+        ("instruction_stop", pa.string()),
+        ("instruction_tokens", pa.int64()),
+        ("cell", pa.int64()),
         ("temperature", pa.float64()),
         ("top_p", pa.float64()),
         ("seed", pa.int64()),
-        ("instruction_tokens", pa.int64()),
+        ("system_name", pa.string()),
+        ("system", pa.string()),
         ("pre_query_template", pa.string()),
         ("input_generator", pa.string()),
+        ("input_revision", pa.string()),
     ]
 )
 
@@ -32,59 +41,95 @@ def row_seed(seed: int, index: int, sample: int = 0) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How every instruction is drawn; the request of row `i` depends on these and on `i` alone."""
+
+    template: Template
+    grid: Grid
+    seed: int
+    max_tokens: int
+    systems: Mixture = field(default_factory=lambda: Mixture({}))
+    newline_stop: bool = False
+    """End an instruction at its first line break, as the official code does for Llama-3; it destroys multi-line tasks."""
+    heat: float = 1.0
+    banned: tuple[int, ...] = ()
+    _prompts: dict[str | None, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def check(self) -> None:
+        """Raise ConfigError if the template cannot make the prompts wanted."""
+        for system in (None, *self.systems.texts):
+            self.template.question_prompt(system=system)
+
+    def request(self, index: int) -> Request:
+        """The bare pre-query template, at the row's own temperature, top_p and seed, under its system turn if it has one."""
+        cell, (_, system) = self.grid[index], self.systems[index]
+        if system not in self._prompts:
+            self._prompts[system] = self.template.question_prompt(system=system)
+        sampling = Sampling(
+            cell.temperature,
+            cell.top_p,
+            self.max_tokens,
+            self.template.stop_ids,
+            (*self.template.question_stop, *(("\n",) if self.newline_stop else ())),
+            seed=row_seed(self.seed, index),
+            first_temperature=None if self.heat == 1.0 else cell.temperature * self.heat,
+            first_banned=self.banned,
+        )
+        return Request(index, self._prompts[system], sampling=sampling)
+
+
 def write_instructions(
-    engine: Engine, template: Template, grid: Grid, table: Table, *, seed: int, max_tokens: int, generator: str
+    engine: Engine,
+    draws: Draws,
+    table: Table,
+    *,
+    generator: str,
+    revision: str | None = None,
+    max_characters: int | None = None,
 ) -> Iterator[int]:
     """Fill `table` with one instruction a row; yields the number of rows done, as it grows.
 
-    Each request is the bare pre-query template, at its row's own temperature, top_p and seed.
+    A text of more than `max_characters` is kept whole and marked `too long`.
     """
-
-    def requests() -> Iterator[Request]:
-        for index in table.missing():
-            cell = grid[index]
-            sampling = Sampling(
-                cell.temperature,
-                cell.top_p,
-                max_tokens,
-                template.stop_ids,
-                template.question_stop,
-                seed=row_seed(seed, index),
-            )
-            yield Request(index, template.pre_query, sampling=sampling)
-
-    for done in engine.generate(requests()):
+    for done in engine.generate(draws.request(index) for index in table.missing()):
         index = int(str(done.key))
-        table.add(index, _row(done, grid[index], row_seed(seed, index), template, generator))
+        source = {"input_generator": generator, "input_revision": revision}
+        table.add(index, _text(done, draws.template, max_characters) | _origin(index, draws, done, source))
         yield table.done
 
 
-def _row(done: Completion, cell: Cell, draw: int, template: Template, generator: str) -> dict[str, Any]:
-    """`instruction_status` is `ok`, or why there is no instruction: empty, length, or an engine's error."""
-    text = clean(done.text)
-    identity = f"{generator}/{template.hash}/{cell.temperature}/{cell.top_p}/{draw}/{text}"
+def _text(done: Completion, template: Template, max_characters: int | None) -> Row:
+    """`instruction_status` is `ok`, or why there is no instruction: empty, length, too long, or an engine's error."""
+    clean = sanitise(done.text)
     return {
-        "uuid": hashlib.sha256(identity.encode()).hexdigest()[:32],
-        "instruction": text,
-        "instruction_status": status(done, text),
-        "temperature": cell.temperature,
-        "top_p": cell.top_p,
-        "seed": draw,
+        "instruction": clean.text,
+        "instruction_raw": storable(done.text),
+        "instruction_edits": list(clean.edits),
+        "instruction_status": status(done, clean.text, max_characters),
+        "instruction_stop": stop_text(done, template),
         "instruction_tokens": len(done.token_ids),
-        "pre_query_template": template.hash,
-        "input_generator": generator,
     }
 
 
-def clean(text: str) -> str:
-    """Outer whitespace goes; lone surrogates, which no file can hold, become the replacement character."""
-    return text.strip().encode("utf-8", "replace").decode()
+def _origin(index: int, draws: Draws, done: Completion, source: Row) -> Row:
+    cell, (name, system), draw = draws.grid[index], draws.systems[index], row_seed(draws.seed, index)
+    text = sanitise(done.text).text
+    identity = f"{source['input_generator']}/{draws.template.hash}/{cell.temperature}/{cell.top_p}/{draw}/{text}"
+    return source | {
+        "uuid": hashlib.sha256(identity.encode()).hexdigest()[:32],
+        "cell": draws.grid.number(index),
+        "temperature": cell.temperature,
+        "top_p": cell.top_p,
+        "seed": draw,
+        "system_name": name,
+        "system": system,
+        "pre_query_template": draws.template.hash,
+    }
 
 
-def status(done: Completion, text: str) -> str:
-    """`ok`, or why this completion is no use: `empty`, `length` (cut at the token limit), `error: ...`."""
-    if done.finish == "error":
-        return f"error: {done.error}"
-    if done.finish == "length":
-        return "length"
-    return "ok" if text else "empty"
+def stop_text(done: Completion, template: Template) -> str | None:
+    """What ended a completion as text, such as `<|eot_id|>`; None at the length limit or after an error."""
+    if isinstance(done.stop_reason, int):
+        return template.encoder.decode((done.stop_reason,))
+    return done.stop_reason

@@ -12,7 +12,8 @@ from magpie_align.engines.protocol import Completion, Engine, Request, Sampling
 from magpie_align.engines.template import Template
 from magpie_align.flow.table import Row, Table
 from magpie_align.records import Message
-from magpie_align.synthesis.instructions import clean, row_seed, status
+from magpie_align.synthesis.instructions import row_seed, stop_text
+from magpie_align.synthesis.sanitise import sanitise, status
 
 SCHEMA = pa.schema(
     [
@@ -20,7 +21,9 @@ SCHEMA = pa.schema(
         ("sample", pa.int64()),
         ("instruction", pa.string()),
         ("response", pa.string()),
+        ("response_edits", pa.list_(pa.string())),
         ("response_status", pa.string()),
+        ("response_stop", pa.string()),
         ("response_tokens", pa.int64()),
         ("response_length", pa.int64()),
         ("response_seed", pa.int64()),
@@ -51,7 +54,7 @@ def write_responses(
     def requests() -> Iterator[Request]:
         for index, row in _aligned(rows, table.missing(), samples):
             if row.get("instruction_status", "ok") != "ok":
-                table.add(index, _row(row, index % samples, None, "no instruction", generator, None))
+                table.add(index, _none(row, index % samples, generator))
                 continue
             flight[index] = row
             prompt = template.response_prompt([Message("user", row["instruction"])])
@@ -61,7 +64,8 @@ def write_responses(
     for done in engine.generate(requests()):
         index = int(str(done.key))
         draw = row_seed(seed, index // samples, index % samples)
-        table.add(index, _row(flight.pop(index), index % samples, done, "", generator, draw))
+        stop = stop_text(done, template)
+        table.add(index, _row(flight.pop(index), index % samples, done, stop, generator, draw))
         yield table.done
 
 
@@ -76,16 +80,23 @@ def _aligned(rows: Iterable[Row], missing: Iterator[int], samples: int) -> Itera
             return
 
 
-def _row(source: Row, sample: int, done: Completion | None, why: str, generator: str, draw: int | None) -> Row:
-    text = clean(done.text) if done else ""
+def _none(source: Row, sample: int, generator: str) -> Row:
+    """The row of an instruction that is none."""
+    return _row(source, sample, Completion(sample, ""), None, generator, None) | {"response_status": "no instruction"}
+
+
+def _row(source: Row, sample: int, done: Completion, stop: str | None, generator: str, draw: int | None) -> Row:
+    clean = sanitise(done.text)
     return {
         "uuid": source["uuid"],
         "sample": sample,
         "instruction": source["instruction"],
-        "response": text,
-        "response_status": status(done, text) if done else why,
-        "response_tokens": len(done.token_ids) if done else 0,
-        "response_length": len(text),
+        "response": clean.text,
+        "response_edits": list(clean.edits),
+        "response_status": status(done, clean.text),
+        "response_stop": stop,
+        "response_tokens": len(done.token_ids),
+        "response_length": len(clean.text),
         "response_seed": draw,
         "response_generator": generator,
     }
