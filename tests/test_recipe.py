@@ -72,6 +72,9 @@ def test_recipes_share_artifacts(workdir: Path) -> None:
         ("llama31_pro_300k", "llama31_dpo_100k"),
         ("qwen2_pro_1m", "qwen2_pro_200k_chinese"),
         ("llama33_pro_1m", "llama33_pro_500k"),
+        ("air_300k", "air_mt_300k"),
+        ("pro_1m", "pro_mt_300k"),
+        ("llama31_pro_300k", "llama31_pro_mt_300k"),
     ],
 )
 def test_a_dataset_is_made_of_what_it_is_derived_from(small: str, large: str, workdir: Path) -> None:

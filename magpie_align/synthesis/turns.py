@@ -1,0 +1,179 @@
+"""Later turns: the model writes what the user asks next, then answers it (paper, extensions: Magpie-MT has two turns).
+
+Only the question steps may stand under a system text, which asks for a chat of several rounds; the answers never see it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from magpie_align.engines.protocol import Completion, Engine, Request, Sampling
+from magpie_align.engines.template import Template
+from magpie_align.errors import ConfigError, StageError
+from magpie_align.flow.table import Row, Table, parts, write_parquet
+from magpie_align.records import Message, to_dicts
+from magpie_align.synthesis.instructions import row_seed
+from magpie_align.synthesis.sanitise import sanitise, status
+
+
+def schema(turns: int) -> pa.Schema:
+    """uuid, the chat as `messages` and as columns (`instruction`, `response`, `instruction_2`, ...), how far it came, why."""
+    names = [("instruction", "response")] + [(f"instruction_{n}", f"response_{n}") for n in range(2, turns + 1)]
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    return pa.schema(
+        [
+            ("uuid", pa.string()),
+            ("messages", pa.list_(message)),
+            *((name, pa.string()) for pair in names for name in pair),
+            ("turns", pa.int64()),
+            ("turns_status", pa.string()),
+            ("turns_seeds", pa.list_(pa.int64())),
+            ("turns_generator", pa.string()),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How later turns are drawn. `turns` counts the first one, which is given."""
+
+    template: Template
+    turns: int
+    seed: int
+    question: Sampling
+    answer: Sampling
+    steering: str | None
+
+    def check(self) -> None:
+        """Raise ConfigError if the chat template has no such turns."""
+        reason = self.template.refuse(turns=self.turns, system=self.steering is not None)
+        if reason and not self.template.refuse(turns=self.turns):
+            raise ConfigError(f"{reason}; or ask without a system text (steering: null)")
+        if reason:
+            raise ConfigError(reason)
+
+    def request(self, index: int, chat: "Chat") -> Request:
+        """The next step of chat `index`: its next question, or the answer to it."""
+        asks = len(chat.messages) % 2 == 0
+        if asks:
+            prompt, how, stop = (
+                self.template.question_prompt(chat.messages, self.steering),
+                self.question,
+                "question_stop",
+            )
+        else:
+            prompt, how, stop = self.template.response_prompt(chat.messages), self.answer, "response_stop"
+        sampling = Sampling(
+            how.temperature,
+            how.top_p,
+            how.max_tokens,
+            self.template.stop_ids,
+            getattr(self.template, stop),
+            seed=row_seed(self.seed, index, len(chat.messages)),
+            repetition_penalty=how.repetition_penalty,
+        )
+        return Request(index, prompt, sampling=sampling)
+
+
+@dataclass
+class Chat:
+    """A chat as far as it has come."""
+
+    uuid: str
+    messages: list[Message]
+    seeds: list[int] = field(default_factory=list)
+
+
+def write_turns(engine: Engine, rounds: Rounds, rows: Iterable[Row], table: Table, *, generator: str) -> Iterator[int]:
+    """Fill `table` with the chats that begin with `rows`; yields the number done, as it grows.
+
+    A chat ends when it has all its turns or a step fails; `messages` then hold the whole turns before that, and
+    `turns_status` says which step it was. A row without a first response has no messages and the status `no response`.
+    """
+    flight: dict[int, Chat] = {}
+    ready: deque[int] = deque()
+    source = _first_turns(rows, table, rounds.turns, generator, flight)
+
+    def requests() -> Iterator[Request | None]:
+        while True:
+            index = ready.popleft() if ready else next(source, None)
+            if index is not None:
+                yield rounds.request(index, flight[index])
+            elif flight:
+                yield None
+            else:
+                return
+
+    for done in engine.generate(requests()):
+        index = int(str(done.key))
+        chat = flight[index]
+        why = _extend(chat, done, row_seed(rounds.seed, index, len(chat.messages)))
+        if why is None and len(chat.messages) < 2 * rounds.turns:
+            ready.append(index)
+            continue
+        del flight[index]
+        table.add(index, _row(chat, rounds.turns, why or "ok", generator))
+        yield table.done
+
+
+def _first_turns(
+    rows: Iterable[Row], table: Table, turns: int, generator: str, flight: dict[int, Chat]
+) -> Iterator[int]:
+    """Indices of the chats still to be made, each put into `flight`; a row without a first turn is finished at once."""
+    missing = table.missing()
+    want = next(missing, None)
+    for index, row in enumerate(rows):
+        if index != want:
+            continue
+        want = next(missing, None)
+        if row.get("response_status", "ok") != "ok":
+            table.add(index, _row(Chat(row["uuid"], []), turns, "no response", generator))
+            continue
+        flight[index] = Chat(row["uuid"], [Message("user", row["instruction"]), Message("assistant", row["response"])])
+        yield index
+
+
+def _extend(chat: Chat, done: Completion, seed: int) -> str | None:
+    """Add a completion to its chat; why it cannot be, naming the turn and the step."""
+    text = sanitise(done.text).text
+    turn, asks = len(chat.messages) // 2 + 1, len(chat.messages) % 2 == 0
+    found = status(done, text)
+    if found != "ok":
+        return f"{'instruction' if asks else 'response'}_{turn} {found}"
+    chat.messages.append(Message("user" if asks else "assistant", text))
+    chat.seeds.append(seed)
+    return None
+
+
+def _row(chat: Chat, turns: int, why: str, generator: str) -> Row:
+    whole = chat.messages[: len(chat.messages) // 2 * 2]
+    said: list[str | None] = [message.content for message in whole] + [None] * (2 * turns - len(whole))
+    names = [name for name in schema(turns).names if name.startswith(("instruction", "response"))]
+    return {
+        "uuid": chat.uuid,
+        "messages": to_dicts(whole),
+        **dict(zip(names, said, strict=True)),
+        "turns": len(whole) // 2,
+        "turns_status": why,
+        "turns_seeds": chat.seeds,
+        "turns_generator": generator,
+    }
+
+
+def keep_chats(chats: Path, out: Path, *, only_whole: bool) -> int:
+    """Copy the chats that count, part by part: those with all their turns, or all that have one. Returns how many."""
+    kept = 0
+    for part in parts(chats):
+        table = pq.read_table(part)
+        good = pc.equal(table["turns_status"], "ok") if only_whole else pc.greater(table["turns"], 0)
+        rows = table.filter(good)
+        kept += rows.num_rows
+        write_parquet(rows, out / part.name)
+    if not kept:
+        raise StageError("no chat has all its turns; see turns_status in the stage's summary, or set failed: keep")
+    return kept
