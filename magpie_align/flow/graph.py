@@ -99,9 +99,12 @@ def build_graph(stages: Named, store: Store) -> list[Node]:
 
 
 def _payload(kind: str, stage: Stage, identity: dict[str, str]) -> dict[str, object]:
-    """What decides content. Inputs stand by what they are, never by the name that this recipe gives them."""
+    """What decides content. Inputs stand by what they are, never by the name that this recipe gives them.
+
+    An input marked `Runtime` (a gate, such as a probe) decides whether there is content, not which, and is left out.
+    """
     content = stage.content()
-    for field in {field for field, _, _ in stage.refs()}:
+    for field in {field for field, _, _ in stage.refs()} & content.keys():
         value = content[field]
         if isinstance(value, str):
             content[field] = identity[value]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from magpie_align.flow.progress import Progress
     from magpie_align.flow.table import Table
 
-Product = Literal["rows", "model", "tasks", "scores", "report"]
+Product = Literal["rows", "model", "tasks", "scores", "report", "probe"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ ModelRef = Annotated[str, Ref("model", external=True)]
 TokenizerRef = Annotated[str, Ref("model", external=True, weights=False)]
 TasksRef = Annotated[str, Ref("tasks")]
 ScoresRef = Annotated[str, Ref("scores")]
+ProbeRef = Annotated[str, Ref("probe")]
 
 
 def is_external(value: str) -> bool:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from magpie_align.engines import EngineSettings, problems
 from magpie_align.engines.protocol import Capability
 from magpie_align.engines.template import TemplateSettings
 from magpie_align.settings import Settings
@@ -33,6 +34,10 @@ class Asking(Settings):
     def needs(self) -> set[Capability]:
         """What the engine must be able to do."""
         return {"tokens", "first_token"} if self.first_token.active else {"tokens"}
+
+    def refused(self, engine: EngineSettings) -> list[str]:
+        """Why instructions cannot be drawn like this with this engine, known before any work; one sentence each."""
+        return problems(engine, self.needs) + self.first_token.problems([cell.temperature for cell in self.grid])
 
     def draws(self, model_path: str, seed: int, trust_remote_code: bool = False) -> "Draws":
         """The draws from one model. Raises ConfigError where its chat template has no such prompts."""

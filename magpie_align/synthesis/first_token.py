@@ -1,7 +1,6 @@
 """Control of the first token of an instruction: it decides what the rest is about (paper, extensions; official code)."""
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -24,7 +23,7 @@ class FirstToken(Settings):
     def active(self) -> bool:
         return self.heat != 1.0 or self.no_heading
 
-    def problems(self, temperatures: Iterable[float]) -> list[str]:
+    def problems(self, temperatures: list[float]) -> list[str]:
         """What is wrong with these settings at the given temperatures, one sentence each."""
         if self.heat == 1.0:
             return []

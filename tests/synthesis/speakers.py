@@ -69,3 +69,8 @@ def chatty(prompt: str, seed: int) -> str:
 def smuggler(prompt: str, seed: int) -> str:
     """Spells the special tokens of several families wherever it writes."""
     return f"Say {SMUGGLED} {seed}"
+
+
+def echo(prompt: str, seed: int | None) -> str:
+    """The end of the prompt, with its special tokens left out."""
+    return " ".join(word for word in prompt.replace(EOT, " ").split()[-2:] if not word.startswith("<|start")) + EOT

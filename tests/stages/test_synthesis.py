@@ -1,0 +1,138 @@
+"""The stages of synthesis as a recipe runs them: settings in, an artifact and its figures out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from magpie_align.errors import ConfigError, StageError
+from magpie_align.flow.progress import Progress
+from magpie_align.flow.stage import Context, Stage
+from magpie_align.flow.table import read_rows
+from magpie_align.recipe import check, stage_class
+from tests.synthesis.families import family
+from tests.synthesis.speakers import EOT
+
+GRID = [{"temperature": 1.0, "rows": 6}, {"temperature": 1.2, "rows": 4}]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    family("llama-3").save_pretrained(folder)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+class Bench:
+    """Runs stages one by one, each artifact in a folder of its own."""
+
+    def __init__(self, model: Path, root: Path) -> None:
+        self.inputs, self.root = {"./model": model}, root
+
+    def run(self, name: str, kind: str, script: str = "good", **settings) -> Context:
+        cls = stage_class(kind)
+        engine = {"kind": "scripted", "script": f"tests.synthesis.speakers:{script}"}
+        stage: Stage = cls.model_validate({"model": "./model", "engine": engine} | settings)
+        assert stage.problems() == []
+        folder = self.root / f"{kind}-{name}"
+        for part in ("data", "work"):
+            (folder / part).mkdir(parents=True)
+        ctx = Context(folder / "data", folder / "work", self.inputs, Progress(folder / "progress.json"))
+        stage.run(ctx)
+        self.inputs[name] = ctx.out
+        return ctx
+
+    def rows(self, name: str) -> list[dict]:
+        return list(read_rows(self.inputs[name]))
+
+
+@pytest.fixture
+def bench(model, tmp_path) -> Bench:
+    return Bench(model, tmp_path)
+
+
+def test_from_probe_to_second_turn(bench):
+    probe = bench.run("probe", "probe", grid=GRID)
+    assert (probe.summary["verdict"], probe.summary["n"]) == ("yes", 10)
+    made = bench.run("asked", "instructions", grid=GRID, probe="probe")
+    assert (made.summary["rows"], made.summary["ok"], made.summary["probe"]) == (10, 10, "yes")
+    bench.run("answered", "responses", "chatty", data="asked", max_tokens=200)
+    chats = bench.run("chats", "turns", "chatty", data="answered", max_tokens=200)
+    rows = bench.rows("chats")
+    assert chats.summary["rows"] == len(rows) and chats.summary["rows"] + chats.summary["dropped"] == 10
+    assert sum(chats.summary["chats"].values()) == 10
+    assert all(row["turns"] == 2 and len(row["messages"]) == 4 for row in rows)
+    assert {row["uuid"] for row in rows} <= {row["uuid"] for row in bench.rows("asked")}
+
+
+def test_chats_are_read_by_training(bench):
+    pytest.importorskip("datasets")
+    from magpie_align.training.data import conversations
+
+    bench.run("asked", "instructions", grid=GRID)
+    bench.run("answered", "responses", "chatty", data="asked", max_tokens=200)
+    bench.run("chats", "turns", "chatty", data="answered", max_tokens=200, failed="keep")
+    read = conversations(bench.inputs["chats"])
+    assert {len(row["messages"]) for row in read} <= {2, 4}
+
+
+def test_a_bad_probe_stops_the_instructions_unless_told_otherwise(bench):
+    probe = bench.run("probe", "probe", "fragments", grid=GRID)
+    assert probe.summary["verdict"] == "no"
+    assert json.loads((probe.out / "probe.json").read_text())["examples"][0]["fault"] == "fragment"
+    with pytest.raises(StageError, match="the probe of 10 instructions says no: 100% fragment") as caught:
+        bench.run("asked", "instructions", "fragments", grid=GRID, probe="probe")
+    assert "\n" not in str(caught.value)
+    made = bench.run("anyway", "instructions", "fragments", grid=GRID, probe="probe", despite_probe=True)
+    assert made.summary["probe"].startswith("the probe of 10 instructions says no")
+
+
+def test_a_template_of_ones_own_reaches_every_stage_that_prompts(bench):
+    template = {"prefix": "<|begin_of_text|>Q: ", "suffix": f"{EOT}A: ", "stop": [EOT]}
+    tagger = {"answer": "{input_quality}"}
+    bench.run("asked", "instructions", "echo", grid=GRID, template=template)
+    assert all("Q:" in row["instruction"] for row in bench.rows("asked"))
+    bench.run("answered", "responses", "echo", data="asked", template=template, max_tokens=400)
+    assert all("A:" in row["response"] for row in bench.rows("answered"))
+    bench.run("tagged", "tags", "echo", data="asked", template=template, tagger=tagger)
+    assert all("A:" in row["tag_status"] for row in bench.rows("tagged"))
+
+
+def test_a_template_that_cannot_be_cut_is_refused_in_its_own_sentence(bench):
+    template = {"chat_template": "{{ messages | length }}"}
+    for name, kind, more in (("a", "instructions", {"grid": GRID}), ("b", "probe", {"grid": GRID})):
+        with pytest.raises(ConfigError, match="does not print the text of a turn as it is"):
+            bench.run(name, kind, template=template, **more)
+
+
+def planned(**settings) -> list[str]:
+    """What planning says of an instructions stage with these settings."""
+    stages = {"asked": {"use": "instructions", "model": "org/model", "grid": GRID} | settings}
+    try:
+        check({"name": "x", "stages": stages})
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
+
+
+def test_what_can_be_known_is_refused_when_planning():
+    scripted = {"kind": "scripted", "script": "a:b"}
+    assert planned(first_token={"heat": 1.2, "no_heading": True}, engine={"kind": "transformers"}) == []
+    (said,) = planned(first_token={"no_heading": True}, engine=scripted)
+    assert said.startswith("stages.asked: the scripted engine cannot control the first token")
+    (said,) = planned(first_token={"heat": 1.8}, engine={"kind": "transformers"})
+    assert said.startswith("stages.asked: first_token.heat is 1.8, which takes temperature 1.2 to 2.16")
+    (said,) = planned(probe="prob", engine=scripted)
+    assert said.startswith("stages.asked.probe: needs the stage 'prob'")
+    (said,) = planned(systems={"math": {"txt": "x"}})[:1]
+    assert said == "stages.asked.systems.math.text: this setting has no default; give it a value"
+
+
+def test_a_probe_decides_whether_not_what(workdir):
+    probe = {"use": "probe", "model": "org/model", "grid": GRID}
+    asked = {"use": "instructions", "model": "org/model", "grid": GRID}
+    plain = check({"name": "x", "stages": {"asked": asked}})
+    gated = check({"name": "x", "stages": {"probe": probe, "asked": asked | {"probe": "probe"}}})
+    (alone,), (_, behind) = plain.nodes, gated.nodes
+    assert alone.fingerprint == behind.fingerprint and list(behind.inputs) == ["probe"]
