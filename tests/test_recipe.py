@@ -82,6 +82,11 @@ def test_a_dataset_is_made_of_what_it_is_derived_from(small: str, large: str, wo
     assert {n: outer[n].fingerprint for n in inner} == {n: node.fingerprint for n, node in inner.items()}
 
 
+def test_what_is_trained_on_is_what_later_turns_go_on_from(workdir: Path) -> None:
+    sft, chats = nodes(recipe="sft_300k"), nodes(recipe="pro_mt_300k")
+    assert chats["second"].inputs["selected"].fingerprint == sft["selected"].fingerprint
+
+
 def test_unknown_recipe(refused: Refused) -> None:
     assert refused("plan", "recipe=quickstrat") == ["there is no recipe 'quickstrat'; did you mean 'quickstart'?"]
 

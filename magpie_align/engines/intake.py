@@ -39,6 +39,9 @@ class Intake:
             yield request
 
 
+NOT_STEERED = "this engine cannot control the first token; open vllm or transformers with needs={'first_token'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a loaded model can take: the longest prompt plus completion, and the size of its vocabulary."""

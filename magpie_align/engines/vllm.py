@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from magpie_align.engines.intake import Intake, Limits, failed, finished
+from magpie_align.engines.intake import NOT_STEERED, Intake, Limits, failed, finished
 from magpie_align.engines.protocol import Capability, Completion, Finish, Request, Sampling
 from magpie_align.engines.settings import EngineSettings
 from magpie_align.engines.tokenizer import end_ids, load_tokenizer
@@ -96,7 +96,7 @@ class VllmEngine:
 
     def _refuse(self, request: Request) -> str | None:
         if request.sampling.steers_first and "first_token" not in self.capabilities:
-            return "this vLLM engine was not opened for first_token; give it in `needs` of open_engine"
+            return NOT_STEERED
         return self._limits.refuse(request)
 
     def _add(self, engine: "LLMEngine", request: Request, running: dict[str, Request]) -> str | None:

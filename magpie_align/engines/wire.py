@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from magpie_align.engines.intake import failed
+from magpie_align.engines.intake import NOT_STEERED, failed
 from magpie_align.engines.protocol import Completion, Request
 from magpie_align.engines.settings import EndpointSettings
 from magpie_align.errors import StageError
@@ -45,7 +45,7 @@ def refuse(request: Request, endpoint: EndpointSettings) -> str | None:
         return "the request has no messages; this endpoint is in chat mode"
     if endpoint.mode == "completions" and not request.prompt:
         return "the request has no prompt ids; this endpoint is in completions mode"
-    return None
+    return NOT_STEERED if request.sampling.steers_first else None
 
 
 def size(request: Request) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from magpie_align.engines import EndpointSettings, EngineSettings, Request, Sampling, open_engine, problems
 from magpie_align.engines.vllm import engine_args
+from magpie_align.engines.wire import refuse
 
 KINDS = [
     pytest.param("vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vllm")),
@@ -62,6 +63,14 @@ def test_bad_first_temperatures_are_refused(engine):
     assert "temperature 0 is greedy" in done[0].error
     done = list(engine.generate([Request(0, PROMPT, sampling=Sampling(1.0, first_temperature=3.0))]))
     assert "first_temperature is 3.0" in done[0].error
+
+
+def test_a_request_that_cannot_be_honoured_fails_rather_than_be_drawn_otherwise(model_path):
+    engine = open_engine(EngineSettings(kind="scripted", script="tests.engines.scripts:echo"), model_path)
+    (done,) = engine.generate([Request(0, PROMPT, sampling=Sampling(1.0, first_banned=(5,)))])
+    assert "cannot control the first token" in done.error
+    endpoint = EndpointSettings(base_url="http://localhost:1/v1", mode="completions")
+    assert "cannot control" in refuse(Request(0, PROMPT, sampling=Sampling(1.0, first_banned=(5,))), endpoint)
 
 
 def test_engines_that_cannot_say_so_before_any_work():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from magpie_align.curation.selection import select
 from magpie_align.errors import ConfigError, StageError
 from magpie_align.flow.progress import Progress
 from magpie_align.flow.stage import Context, Stage
@@ -64,6 +65,27 @@ def test_from_probe_to_second_turn(bench):
     assert sum(chats.summary["chats"].values()) == 10
     assert all(row["turns"] == 2 and len(row["messages"]) == 4 for row in rows)
     assert {row["uuid"] for row in rows} <= {row["uuid"] for row in bench.rows("asked")}
+    assert {row["input_revision"] for row in bench.rows("asked")} == {None}
+
+
+def test_what_is_made_can_be_selected_from(bench):
+    bench.run("asked", "instructions", grid=GRID)
+    bench.run("answered", "responses", "chatty", data="asked", max_tokens=200)
+    bench.run("chats", "turns", "chatty", data="answered", max_tokens=200, failed="keep")
+    first, _ = select([bench.inputs["asked"]], ["cell = 1", "len(instruction_edits) = 0"], None, None)
+    assert first.num_rows == 4
+    second, _ = select([bench.inputs["chats"], bench.inputs["asked"]], ["turns = 2"], "length(response_2)", 3)
+    assert second.num_rows == 3 and second.column("messages")[0].as_py()[3]["role"] == "assistant"
+
+
+def test_a_revision_is_the_hubs_commit_or_the_artifacts_fingerprint(tmp_path):
+    inputs = {
+        "org/m": Path("/cache/models--org--m/snapshots/0a1b"),
+        "dpo": Path("/store/dpo-77aa/data"),
+        "./m": tmp_path,
+    }
+    ctx = Context(tmp_path, tmp_path, inputs, Progress(tmp_path / "progress.json"))
+    assert {ref: ctx.revision_of(ref) for ref in inputs} == {"org/m": "0a1b", "dpo": "77aa", "./m": None}
 
 
 def test_chats_are_read_by_training(bench):
