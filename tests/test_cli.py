@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import SMALL
 
 from magpie_align.cli import main
 from magpie_align.flow.table import count_rows, read_rows
+from tests.conftest import SMALL
 
 Refused = Callable[..., list[str]]
 

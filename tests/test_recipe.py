@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import SMALL
 
 from magpie_align.flow.graph import Node
 from magpie_align.recipe import load, recipe_files
+from tests.conftest import SMALL
 
 Refused = Callable[..., list[str]]
 NAME = SMALL.removeprefix("recipe=")
