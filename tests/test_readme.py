@@ -27,7 +27,9 @@ def test_its_mistakes_get_the_answers_it_shows(refused: Callable[..., list[str]]
 
 
 def test_its_commands_exist(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planned = [line.split("magpie_align ")[1].split("#")[0] for line in README.splitlines() if "-m magpie_align plan" in line]
+    planned = [
+        line.split("magpie_align ")[1].split("#")[0] for line in README.splitlines() if "-m magpie_align plan" in line
+    ]
     assert planned
     for command in planned:
         assert main(command.split()) == 0
