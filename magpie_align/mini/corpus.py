@@ -18,7 +18,7 @@ from magpie_align.records import Message
 
 Entry = tuple[str, str]
 
-PUBLIC_SKILLS = ("capital", "add", "uppercase", "largest")
+PUBLIC_SKILLS = ("capital", "plural", "colour", "uppercase", "add")
 ENTRIES_PER_DOCUMENT = 3
 TAGGING_SHARE = 0.15
 DAMAGED_SHARE = 0.3
