@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def _run(plan: "Plan") -> None:
     from rich.console import Console
 
     from magpie_align.flow.runner import run_graph
-    from magpie_align.flow.view import LiveView, PlainView, View
+    from magpie_align.flow.view import LiveView, PlainView, View, clock
 
     recipe = plan.recipe
     console = Console()
@@ -129,8 +130,10 @@ def _run(plan: "Plan") -> None:
     models = _find_models(plan)
     print(f"{recipe.name}: {len(plan.nodes)} stages, {len(plan.todo)} to run; engine {plan.engine}", flush=True)
     view: View = LiveView(console) if console.is_terminal else PlainView(console)
+    started = time.monotonic()
     with view if isinstance(view, LiveView) else nullcontext():
         run_graph(plan.nodes, recipe.jobs, view, models.__getitem__)
+    print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
     _show_reports(plan)
 

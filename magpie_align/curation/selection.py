@@ -36,14 +36,16 @@ def select(
     Returns the selected rows, ordered by `order_by` with ties broken by uuid, and the funnel. Raises StageError with one
     sentence for a predicate that does not parse or names no column, an unknown label, or an empty selection.
     """
-    con = duckdb.connect(config={"threads": threads} if threads else {})
-    try:
-        _join(con, data)
-        steps = [_apply(con, predicate) for predicate in where]
-        tail = f"ORDER BY {order_by + ', ' if order_by else ''}uuid" + (f" LIMIT {limit}" if limit is not None else "")
-        table = con.execute(f"SELECT * FROM candidates {tail}").to_arrow_table()
-    except duckdb.Error as error:
-        raise StageError(f"the selection cannot be run: {' '.join(str(error).split())}") from None
+    with duckdb.connect(config={"threads": threads} if threads else {}) as con:
+        try:
+            _join(con, data)
+            steps = [_apply(con, predicate) for predicate in where]
+            tail = f"ORDER BY {order_by + ', ' if order_by else ''}uuid" + (
+                f" LIMIT {limit}" if limit is not None else ""
+            )
+            table = con.sql(f"SELECT * FROM candidates {tail}").to_arrow_table()
+        except duckdb.Error as error:
+            raise StageError(f"the selection cannot be run: {' '.join(str(error).split())}") from None
     if not table.num_rows:
         raise StageError(f"no row is left by the selection; after each predicate: {funnel(steps)}")
     return _plain_strings(table), steps
@@ -77,9 +79,8 @@ def _join(con: duckdb.DuckDBPyConnection, data: list[Path]) -> None:
         have += [c for c in columns if c not in have]
     typed = ", ".join(f"{c}::{c} AS {c}" for c in ORDERED if c in have)
     con.execute(f"CREATE TEMP TABLE candidates AS SELECT * {f'REPLACE ({typed})' if typed else ''} {query}")
-    (joined,), (rows,) = (
-        con.execute(q).fetchone() or (0,) for q in ("FROM candidates SELECT count(*)", f"SELECT count(*) FROM {first}")
-    )
+    ((joined,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
+    ((rows,),) = con.execute(f"SELECT count(*) FROM {first}").fetchall()
     if joined != rows:
         raise StageError(f"joining gives {joined} rows where {data[0]} has {rows}: some rows have two sets of labels")
 
@@ -90,21 +91,21 @@ def _columns(con: duckdb.DuckDBPyConnection, source: str) -> list[str]:
 
 def _apply(con: duckdb.DuckDBPyConnection, predicate: str) -> Step:
     test = typed_predicate(con, predicate)
-    counts = con.execute(
+    ((kept, total, missing),) = con.execute(
         f"SELECT count(*) FILTER (({test})), count(*), count(*) FILTER (({test}) IS NULL) FROM candidates"
-    ).fetchone()
-    kept, total, missing = counts or (0, 0, 0)
+    ).fetchall()
     con.execute(f"DELETE FROM candidates WHERE ({test}) IS NOT TRUE")
     return Step(predicate, kept, total - kept, missing)
 
 
 def typed_predicate(con: duckdb.DuckDBPyConnection, predicate: str) -> str:
     """The predicate with every literal that meets an ordered label cast to that label's type. Raises StageError."""
-    tree = json.loads(con.execute("SELECT json_serialize_sql(?::VARCHAR)", [_STEM + predicate]).fetchone()[0])  # type: ignore[index]
+    ((text,),) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [_STEM + predicate]).fetchall()
+    tree = json.loads(text)
     if tree.get("error"):
         raise StageError(f'the predicate "{predicate}" is not SQL: {tree.get("error_message")}')
     _cast_literals(tree["statements"][0]["node"]["where_clause"], predicate)
-    (sql,) = con.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchone()  # type: ignore[misc]
+    ((sql,),) = con.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()
     return str(sql).removeprefix(_STEM)
 
 

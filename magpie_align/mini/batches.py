@@ -11,11 +11,13 @@ from random import Random
 import torch
 from tokenizers import Tokenizer
 
+from magpie_align.mini.corpus import Entry
 from magpie_align.mini.tokenizer import BOS, END_OF_TEXT, EOT, HEADER_END, HEADER_START
 from magpie_align.records import Message
 
 BATCHES_PER_BUCKET = 16
 ANSWER_WEIGHT, QUERY_WEIGHT, HEADER_WEIGHT = 1.0, 0.2, 0.02
+SUBJECT_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,15 @@ def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def encode_document(tokenizer: Tokenizer, text: str) -> Sample:
-    """A plain document between its two marks; every token counts."""
-    ids = _encode(tokenizer, BOS + text + END_OF_TEXT)
-    return Sample(ids, [1.0] * len(ids))
+def encode_document(tokenizer: Tokenizer, entries: list[Entry]) -> Sample:
+    """A plain document between its two marks. Subjects are drawn at random, so there is little to learn from them."""
+    ids, weights = _encode(tokenizer, BOS), [0.0]
+    for i, (subject, statement) in enumerate(entries):
+        opening = _encode(tokenizer, f"\n{subject}:" if i else f"{subject}:")
+        content = _encode(tokenizer, f" {statement}")
+        ids += opening + content
+        weights += [SUBJECT_WEIGHT] * len(opening) + [1.0] * len(content)
+    return Sample([*ids, *_encode(tokenizer, END_OF_TEXT)], [*weights, 1.0])
 
 
 def encode_chat(tokenizer: Tokenizer, messages: list[Message]) -> Sample:

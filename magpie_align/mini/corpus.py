@@ -16,7 +16,9 @@ from magpie_align.mini.skills import draw_skill
 from magpie_align.mini.tagging import TAG_SYSTEM, damage, true_tags
 from magpie_align.records import Message
 
-PUBLIC_SKILLS = ("capital", "add", "uppercase", "largest")
+Entry = tuple[str, str]
+
+PUBLIC_SKILLS = ("capital", "plural", "colour", "uppercase", "add")
 ENTRIES_PER_DOCUMENT = 3
 TAGGING_SHARE = 0.15
 DAMAGED_SHARE = 0.3
@@ -31,17 +33,22 @@ def chat(item: Item) -> list[Message]:
     return [Message("user", item.instruction), Message("assistant", item.answer)]
 
 
-def document(seed: int, index: int) -> str:
-    """A few entries, one a line: a subject, then a true statement about it. Nothing says how one would ask for it."""
+def document(seed: int, index: int) -> list[Entry]:
+    """A few entries: a subject, then a true statement about it. Nothing says how one would ask for it."""
     rng = stream("document", seed, index)
-    return "\n".join(_entry(rng) for _ in range(ENTRIES_PER_DOCUMENT))
+    return [_entry(rng) for _ in range(ENTRIES_PER_DOCUMENT)]
 
 
-def _entry(rng: Random) -> str:
+def document_text(entries: list[Entry]) -> str:
+    """The document as the base model reads it: `subject: statement`, one entry a line."""
+    return "\n".join(f"{subject}: {statement}" for subject, statement in entries)
+
+
+def _entry(rng: Random) -> Entry:
     skill = draw_skill(rng)
     args, _ = draw_question(rng, skill)
     language = draw_language(rng, skill)
-    return f"{skill.subject(args, language)}: {skill.state(args, language)}"
+    return skill.subject(args, language), skill.state(args, language)
 
 
 def _tagging(rng: Random) -> list[Message]:

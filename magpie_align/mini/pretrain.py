@@ -5,7 +5,7 @@
     fit(model, batches, schedule)           the loop behind both
 
 The schedule counts steps, never seconds, and batches are functions of the step: the same seed and settings give the
-same weights on one machine, also when the run was killed and resumed from its checkpoint.
+same weights on one machine with one number of threads, also when the run was killed and resumed from its checkpoint.
 """
 
 import math
@@ -40,8 +40,8 @@ class Schedule(Settings):
     seed: int = 0
 
 
-BASE_SCHEDULE = Schedule(steps=700)
-TEACHER_SCHEDULE = Schedule(steps=1600)
+BASE_SCHEDULE = Schedule(steps=400)
+TEACHER_SCHEDULE = Schedule(steps=1000)
 
 
 def rate_at(schedule: Schedule, step: int) -> float:

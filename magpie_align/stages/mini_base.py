@@ -1,3 +1,4 @@
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,4 +19,9 @@ class MiniBase(Stage):
         from magpie_align.mini.tokenizer import build_tokenizer
 
         tokenizer = build_tokenizer(ctx.out, self.seed)
-        train_base(tokenizer, ctx.out, schedule=Schedule(steps=self.steps, seed=self.seed), progress=ctx.progress)
+        train_base(
+            tokenizer,
+            ctx.out,
+            schedule=Schedule(steps=self.steps, seed=self.seed),
+            progress=partial(ctx.progress, unit="steps"),
+        )

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,5 +19,5 @@ class MiniTeacher(Stage):
         from magpie_align.mini.pretrain import Schedule, train_teacher
 
         schedule = Schedule(steps=self.steps, seed=self.seed)
-        train_teacher(ctx.path(self.base), ctx.out, schedule, ctx.progress)
+        train_teacher(ctx.path(self.base), ctx.out, schedule, partial(ctx.progress, unit="steps"))
         ctx.note(private_chats=schedule.steps * schedule.batch)

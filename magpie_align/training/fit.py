@@ -70,14 +70,17 @@ def run_trainer(trainer: Any, work: Path, progress: Progress) -> dict[str, Any]:
     class Report(TrainerCallback):  # type: ignore[misc]
         """Tells how far it is, and stops a training whose loss is no number."""
 
-        loss = math.nan
+        loss: float | None = None
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress(state.global_step, state.max_steps, unit="steps", loss=self.loss)
+            known = {} if self.loss is None else {"loss": self.loss}
+            progress(state.global_step, state.max_steps, unit="steps", **known)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            self.loss = float((logs or {}).get("loss", self.loss))
-            if "loss" in (logs or {}) and not math.isfinite(self.loss):
+            if not logs or "loss" not in logs:
+                return
+            self.loss = float(logs["loss"])
+            if not math.isfinite(self.loss):
                 raise StageError(
                     f"the loss is {self.loss} at step {state.global_step}: lower the learning rate or look at the data"
                 )

@@ -18,14 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "loop.yaml"
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-def start(folder: Path, overrides: list[str]) -> "subprocess.Popen[bytes]":
+def start(folder: Path, recipe: Path) -> "subprocess.Popen[bytes]":
     """The run as a user starts it, in a process group of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "said.txt").open("ab") as said:
-        command = [sys.executable, "-m", "magpie_align", f"recipe={RECIPE}", *overrides]
+        command = [sys.executable, "-m", "magpie_align", f"recipe={recipe.resolve()}"]
         return subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, start_new_session=True)
 
 
@@ -61,8 +61,8 @@ def stage_now(folder: Path) -> str:
     return ", ".join(sorted(open_ones)) or "between stages"
 
 
-def finish(folder: Path, overrides: list[str]) -> None:
-    run = start(folder, overrides)
+def finish(folder: Path, recipe: Path) -> None:
+    run = start(folder, recipe)
     if run.wait() != 0:
         sys.exit(f"the run failed:\n{(folder / 'said.txt').read_text()[-2000:]}")
 
@@ -73,11 +73,11 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def torment(folder: Path, kills: int, rng: random.Random, seconds: float, overrides: list[str]) -> list[str]:
+def torment(folder: Path, kills: int, rng: random.Random, seconds: float, recipe: Path) -> list[str]:
     """Run until done, killed up to `kills` times on the way; returns where each kill struck."""
     struck: list[str] = []
     while len(struck) < kills:
-        run = start(folder, overrides)
+        run = start(folder, recipe)
         try:
             run.wait(rng.uniform(0.2, seconds))
         except subprocess.TimeoutExpired:
@@ -88,24 +88,24 @@ def torment(folder: Path, kills: int, rng: random.Random, seconds: float, overri
         if run.returncode == 0:
             break
         sys.exit(f"the run failed:\n{(folder / 'said.txt').read_text()[-2000:]}")
-    finish(folder, overrides)
+    finish(folder, recipe)
     return struck
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--recipe", type=Path, default=RECIPES / "loop.yaml")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="a kill comes this long after a start at the latest"
     )
-    parser.add_argument("overrides", nargs="*", help="settings of the recipe, key=value")
     args = parser.parse_args()
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch).resolve() / "whole"
         started = time.monotonic()
-        finish(whole, args.overrides)
+        finish(whole, args.recipe)
         print(f"undisturbed: {time.monotonic() - started:.0f} s", flush=True)
         expected, weights = hashes(whole, "part-*.parquet"), hashes(whole, "*.safetensors")
         struck: list[str] = []
@@ -113,7 +113,7 @@ def main() -> int:
         while len(struck) < args.kills:
             rounds += 1
             folder = whole.with_name(f"killed-{rounds}")
-            struck += torment(folder, args.kills - len(struck), rng, args.seconds, args.overrides)
+            struck += torment(folder, args.kills - len(struck), rng, args.seconds, args.recipe)
             differ = [name for name, value in hashes(folder, "part-*.parquet").items() if expected.get(name) != value]
             missing = sorted(expected.keys() - hashes(folder, "part-*.parquet").keys())
             if differ or missing:

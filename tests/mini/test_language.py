@@ -87,8 +87,7 @@ def test_no_training_stream_holds_a_reserved_question():
 
 
 def test_documents_state_no_reserved_question():
-    lines = [line for i in range(1500) for line in corpus.document(0, i).splitlines()]
-    stated = {line.partition(": ")[2] for line in lines}
+    stated = {statement for i in range(1500) for _, statement in corpus.document(0, i)}
     reserved = [generate(Random(i), reserved=True) for i in range(1500)]
     unordered = [
         item for item in reserved if item.skill in ("add", "subtract", "count", "reverse", "uppercase", "largest")

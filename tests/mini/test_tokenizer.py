@@ -3,7 +3,7 @@
 import pytest
 
 from magpie_align.mini.batches import encode_chat, encode_document
-from magpie_align.mini.corpus import document, private_chat
+from magpie_align.mini.corpus import document, document_text, private_chat
 from magpie_align.mini.tokenizer import BOS, EOT, HEADER_END, HEADER_START
 from magpie_align.records import to_dicts
 
@@ -54,11 +54,12 @@ def test_digits_and_quoted_words_are_spelled(tokenizer, text, tokens):
 
 
 def test_text_round_trips(tokenizer):
-    for text in (document(0, 3), "Umlaut \u00e4, \u4e2d and an emoji \U0001f426"):
+    for text in (document_text(document(0, 3)), "Umlaut \u00e4, \u4e2d and an emoji \U0001f426"):
         assert tokenizer.decode(ids(tokenizer, text)) == text
 
 
-def test_documents_stand_between_their_marks(tokenizer):
-    sample = encode_document(tokenizer.backend_tokenizer, "The end.")
-    assert tokenizer.decode(sample.ids) == "<|begin_of_text|>The end.<|end_of_text|>"
-    assert set(sample.weights) == {1.0}
+def test_documents_are_tokenised_whole_between_their_marks(tokenizer):
+    for entries in (document(0, i) for i in range(200)):
+        sample = encode_document(tokenizer.backend_tokenizer, entries)
+        assert sample.ids == ids(tokenizer, f"{BOS}{document_text(entries)}<|end_of_text|>")
+        assert len(sample.ids) == len(sample.weights)

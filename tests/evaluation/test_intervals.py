@@ -1,0 +1,43 @@
+"""Intervals equal scipy's and hold what they promise."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from magpie_align.evaluation.intervals import interval, wilson
+
+
+@given(n=st.integers(1, 2000), share=st.floats(0, 1))
+def test_wilson_is_scipys(n: int, share: float) -> None:
+    right = round(share * n)
+    expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=50))
+def test_other_means_are_scipys(values: list[float]) -> None:
+    if all(v in (0, 1) for v in values):
+        return
+    mean, low, high = interval(values)
+    error = stats.sem(values)
+    assert mean == pytest.approx(sum(values) / len(values), abs=1e-9)
+    assert (low, high) == pytest.approx((mean - 1.959964 * error, mean + 1.959964 * error), abs=1e-4)
+
+
+def test_95_percent_of_intervals_hold_the_truth() -> None:
+    rng = random.Random(0)
+    for truth in (0.05, 0.3, 0.7):
+        held = 0
+        for _ in range(4000):
+            _, low, high = interval([float(rng.random() < truth) for _ in range(200)])
+            held += low <= truth <= high
+        assert 0.93 <= held / 4000 <= 0.97
+
+
+def test_too_little_to_go_by() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert interval([0.5]) == (0.5, -math.inf, math.inf)

@@ -1,0 +1,66 @@
+"""Whole recipes, through the real engines, as a user runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from magpie_align.flow.table import count_rows
+from tests.conftest import RECIPES
+
+TINY = [
+    "stages.base.steps=30",
+    "stages.teacher.steps=40",
+    "stages.public.rows=200",
+    "stages.preferences.rows=400",
+    "stages.instructions.grid=[{temperature: 1.0, rows: 120}, {temperature: 1.2, top_p: 0.99, rows: 80}]",
+    "stages.responses.max_tokens=24",
+    "stages.raw.where=[\"response <> ''\"]",
+    "stages.raw.limit=150",
+    "stages.selected.where=[\"response <> ''\"]",
+    "stages.selected.limit=150",
+    "stages.prompts.where=[]",
+    "stages.prompts.limit=40",
+    # So young a model does not end its answers: the candidates come from a speaker that does.
+    "+stages.candidates.engine={kind: scripted, script: 'magpie_align.mini.script:write'}",
+    "stages.pairs.min_margin=0",
+    "stages.benchmark.generated=40",
+    "stages.benchmark.chosen=20",
+]
+
+
+def magpie(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "magpie_align", *args], cwd=folder, capture_output=True, text=True)
+
+
+def test_quickstart_at_its_smallest(tmp_path: Path) -> None:
+    """Every stage of the quickstart with its own engines: vLLM generates, TRL trains, lm-eval scores."""
+    done = magpie(tmp_path, "recipe=quickstart", *TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "report: runs/quickstart/report.md"
+    rows = json.loads((tmp_path / "runs/quickstart/results.json").read_text())
+    models = {row["model"] for row in rows if row["task"] == "mini_gen"}
+    assert models == {
+        "base", "base + narrow public data", "base + Magpie raw", "base + Magpie selected", "base + Magpie selected + DPO", "teacher",
+    }  # fmt: skip
+    assert all(row["low"] <= row["value"] <= row["high"] and row["n"] for row in rows)
+    (instructions,) = tmp_path.glob("store/instructions-*")
+    manifest = json.loads((instructions / "manifest.json").read_text())
+    assert manifest["summary"]["engine"]["engine"] == "vllm"
+    assert count_rows(instructions / "data") == 200
+    logs = "".join(log.read_text() for log in tmp_path.glob("store/evaluate-*/log.txt"))
+    assert "vllm" in logs.lower()
+    again = magpie(tmp_path, "recipe=quickstart", *TINY)
+    assert again.returncode == 0 and "started" not in again.stdout
+
+
+def test_killed_and_resumed_data_is_the_same(tmp_path: Path) -> None:
+    """The data half of the loop, killed five times; `make kill-resume` does it to the whole loop, twenty times."""
+    script = Path(__file__).with_name("kill_resume.py")
+    command = [sys.executable, str(script), "--recipe", str(RECIPES / "data.yaml"), "--kills", "5", "--seconds", "6"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["kills"] == 5
+    assert re.search(r"kill 5: (runner|worker|both) in ", done.stdout)

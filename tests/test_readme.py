@@ -1,0 +1,47 @@
+"""What the README shows is true."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from magpie_align.cli import main
+from magpie_align.recipe import load, packaged, stage_kinds
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_its_recipe_plans(workdir: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (workdir / "recipes").mkdir()
+    (workdir / "recipes/mine.yaml").write_text(text)
+    assert [node.name for node in load("mine", []).nodes][-1] == "sft"
+
+
+def test_its_mistakes_get_the_answers_it_shows(refused: Callable[..., list[str]]) -> None:
+    (command, answers) = re.findall(r"\$ python -m magpie_align (recipe=.*)\n((?:    error: .*\n)+)", README)[0]
+    assert refused(*command.split()) == [line.strip().removeprefix("error: ") for line in answers.splitlines()]
+
+
+def test_its_commands_exist(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = [
+        line.split("magpie_align ")[1].split("#")[0] for line in README.splitlines() if "-m magpie_align plan" in line
+    ]
+    assert planned
+    for command in planned:
+        assert main(command.split()) == 0
+    for target in re.findall(r"^    make (\S+)", README, re.M):
+        subprocess.run(["make", "-n", "-C", str(ROOT), target], check=True, capture_output=True)
+
+
+def test_every_option_of_conf_belongs_to_a_recipe_and_every_stage_to_one() -> None:
+    """Nothing in conf/ is left that no recipe of ours or of the tests composes, and no kind of stage that none uses."""
+    recipes = [*packaged("recipes").glob("*.yaml"), *(ROOT / "tests/recipes").glob("*.yaml")]
+    text = "\n".join(file.read_text() for file in recipes)
+    for option in packaged("conf").glob("*/*.yaml"):
+        assert re.search(rf"{option.parent.name}@[\w.]+: {option.stem}\b", text), option
+    for kind in stage_kinds():
+        assert re.search(rf"use: {kind}\b", text), kind
