@@ -18,10 +18,13 @@ def test_each_measure_says_what_it_says() -> None:
         {"uuid": "c", "instruction": "colourless green ideas", "response": "sleep"},
         {"uuid": "d", "instruction": known, "response": ""},
     ]
+    reserved = generate(Random("the benchmark's"), reserved=True)
+    rows.append({"uuid": "e", "instruction": reserved.instruction, "response": ""})
     truth = true_tags(new.instruction)
     tags = {"a": {"input_quality": truth.quality, "difficulty": truth.difficulty, "task_category": None}}
     found = measure(rows, tags, seed=5, chats=50)
     assert found["valid"][:3] == [1, 1, 0]
     assert found["right"][:3] == [1, 0, 0]
-    assert found["new"] == [1, 1, 1, 0]
+    assert found["new"] == [1, 1, 1, 0, 1]
+    assert found["clean"] == [1, 1, 1, 1, 0]
     assert (found["quality"], found["difficulty"], found["category"]) == ([1], [1], [0])
