@@ -6,7 +6,7 @@ VENV     ?= .venv
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
 BIN   = $(VENV)/bin
-PIP   = $(BIN)/pip install --quiet --constraint .ci/constraints.txt
+PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 
 .PHONY: install quickstart test lint test-slow kill-resume wheel clean

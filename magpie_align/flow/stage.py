@@ -1,5 +1,6 @@
 """What a stage is: typed settings that name their inputs, and a `run` that writes one artifact."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,9 +56,9 @@ class Stage(Settings):
         """Sentences on what is wrong with these settings beyond their types; asked before any work starts."""
         return []
 
+    @abstractmethod
     def run(self, ctx: "Context") -> None:
         """Write the artifact's content into `ctx.out`. May be called again after a kill, and then goes on."""
-        raise NotImplementedError
 
     def refs(self) -> Iterator[tuple[str, str, Ref]]:
         """(field, value, what is wanted) for every input these settings name."""
