@@ -240,13 +240,19 @@ def sweep(name: str, overrides: list[str], run_one: Callable[[Plan], None], try_
     import sys
 
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig, OmegaConf, open_dict
 
     file = recipe_file(name)
+    given = {text.partition("=")[0] for text in overrides}
 
     def task(config: DictConfig) -> None:
+        """One combination; its report goes to a folder of its own, named by its settings, unless `output` is given."""
+        settings = [text.lstrip("+") for text in HydraConfig.get().overrides.task]
         with open_dict(config):
             config.pop("hydra", None)
+            if "output" not in given:
+                config.output = str(Path(config.output) / re.sub(r"[^\w.,=-]+", "_", ",".join(settings)))
         run_one(check(OmegaConf.to_container(config, resolve=True), OmegaConf.to_yaml(config), try_engine))
 
     folder = f"hydra.sweep.dir={Path('runs') / 'sweeps' / file.stem}"

@@ -77,6 +77,8 @@ def test_sweep(workdir: Path) -> None:
     swept = magpie(SMALL, "seed=0,1", "stages.few.limit=3,4", "--multirun", folder=workdir)
     assert swept.returncode == 0, swept.stderr
     assert len(data(workdir, "mini_public")) == 2
+    names = sorted(folder.name for folder in (workdir / "runs/small").iterdir())
+    assert names == [f"seed={seed},stages.few.limit={limit}" for seed in (0, 1) for limit in (3, 4)]
     assert sorted(count_rows(f) for f in data(workdir, "select")) == [3, 3, 4, 4, 100, 100]
 
 

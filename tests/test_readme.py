@@ -1,6 +1,7 @@
 """What the README shows is true."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_its_commands_exist(workdir: Path, capsys: pytest.CaptureFixture[str]) -
     ]
     assert planned
     for command in planned:
-        assert main(command.split()) == 0
+        assert main(shlex.split(command)) == 0
     for target in re.findall(r"^    make (\S+)", README, re.M):
         subprocess.run(["make", "-n", "-C", str(ROOT), target], check=True, capture_output=True)
 
