@@ -110,14 +110,15 @@ def check(raw: Any, composed: str = "", try_engine: bool = False) -> Plan:
         raise ConfigError("\n".join(_sentences(error, Recipe, ""))) from None
     auto, reason = resolve_kind(EngineSettings())
     nodes = _graph(recipe, auto)
-    if try_engine and auto == "vllm" and any(_uses_engine(node) for node in nodes if not node.artifact.done):
+    if try_engine and auto == "vllm" and any(_uses_vllm(node) for node in nodes if not node.artifact.done):
         auto, reason = resolve_kind(EngineSettings(), probe=True)
         nodes = _graph(recipe, auto)
     return Plan(recipe=recipe, nodes=nodes, composed=composed, engine=f"{auto} ({reason})")
 
 
-def _uses_engine(node: Node) -> bool:
-    return "engine" in type(node.stage).model_fields
+def _uses_vllm(node: Node) -> bool:
+    engine = getattr(node.stage, "engine", None)
+    return isinstance(engine, EngineSettings) and engine.kind == "vllm"
 
 
 def _graph(recipe: Recipe, auto: str) -> list[Node]:

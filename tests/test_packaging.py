@@ -1,6 +1,7 @@
 """A wheel carries the recipes and their groups, and works from any folder."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -29,7 +30,7 @@ def test_recipes_plan_from_any_folder(installed: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(str(installed))
-    assert done.stdout.splitlines()[-1].startswith("16 stages, 0 done, 16 to run")
+    assert re.match(r"(\d+) stages, 0 done, \1 to run", done.stdout.splitlines()[-1])
 
 
 def test_a_run_from_it_finds_its_own_package(installed: Path, tmp_path: Path) -> None:

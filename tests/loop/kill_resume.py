@@ -44,8 +44,9 @@ def workers(folder: Path) -> list[int]:
 
 def strike(run: "subprocess.Popen[bytes]", folder: Path, rng: random.Random) -> str:
     """SIGKILL the runner, its workers, or both."""
-    target = rng.choice(("runner", "worker", "both"))
-    victims = ([run.pid] if target != "worker" else []) + (workers(folder) if target != "runner" else [])
+    target, running = rng.choice(("runner", "worker", "both")), workers(folder)
+    target = target if running else "runner"
+    victims = ([run.pid] if target != "worker" else []) + (running if target != "runner" else [])
     for pid in victims:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -73,9 +74,8 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def torment(folder: Path, kills: int, rng: random.Random, seconds: float, recipe: Path) -> list[str]:
-    """Run until done, killed up to `kills` times on the way; returns where each kill struck."""
-    struck: list[str] = []
+def torment(folder: Path, kills: int, rng: random.Random, seconds: float, recipe: Path, struck: list[str]) -> None:
+    """Run until done, killed on the way until there were `kills` in all; `struck` gets where each one struck."""
     while len(struck) < kills:
         run = start(folder, recipe)
         try:
@@ -89,7 +89,6 @@ def torment(folder: Path, kills: int, rng: random.Random, seconds: float, recipe
             break
         sys.exit(f"the run failed:\n{(folder / 'said.txt').read_text()[-2000:]}")
     finish(folder, recipe)
-    return struck
 
 
 def main() -> int:
@@ -113,7 +112,7 @@ def main() -> int:
         while len(struck) < args.kills:
             rounds += 1
             folder = whole.with_name(f"killed-{rounds}")
-            struck += torment(folder, args.kills - len(struck), rng, args.seconds, args.recipe)
+            torment(folder, args.kills, rng, args.seconds, args.recipe, struck)
             differ = [name for name, value in hashes(folder, "part-*.parquet").items() if expected.get(name) != value]
             missing = sorted(expected.keys() - hashes(folder, "part-*.parquet").keys())
             if differ or missing:

@@ -21,8 +21,10 @@ TINY = [
     "stages.selected.where=[\"response <> ''\"]",
     "stages.selected.limit=150",
     "stages.prompts.where=[]",
+    "stages.prompts.data=public",
+    "stages.prompts.labels=[]",
     "stages.prompts.limit=40",
-    # So young a model does not end its answers: the candidates come from a speaker that does.
+    # So young a teacher writes no sense, and so young a model does not end its answers: a script does both.
     "+stages.candidates.engine={kind: scripted, script: 'magpie_align.mini.script:write'}",
     "stages.pairs.min_margin=0",
     "stages.benchmark.generated=40",

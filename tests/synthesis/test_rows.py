@@ -54,9 +54,13 @@ def table(folder: Path, total: int, schema: object) -> Table:
     return Table(folder / "data", folder / "journal", total, schema, chunk=5)
 
 
+def draws(template: Template) -> instructions.Draws:
+    return instructions.Draws(template, GRID, seed=3, max_tokens=96)
+
+
 def instruct(engine: ScriptedEngine | Spoilt, template: Template, folder: Path) -> list[dict[str, object]]:
     rows = table(folder, GRID.total, instructions.SCHEMA)
-    *_, last = instructions.write_instructions(engine, template, GRID, rows, seed=3, max_tokens=96, generator="teacher")
+    *_, last = instructions.write_instructions(engine, draws(template), rows, generator="teacher", revision=None)
     rows.close()
     assert last == GRID.total
     return list(read_rows(folder / "data"))
@@ -115,7 +119,7 @@ def test_responses_keep_their_places_and_skip_what_has_no_instruction(
 def test_an_interrupted_half_goes_on_where_it_was(engine: ScriptedEngine, template: Template, tmp_path: Path) -> None:
     whole = instruct(engine, template, tmp_path / "whole")
     rows = table(tmp_path / "half", GRID.total, instructions.SCHEMA)
-    half = instructions.write_instructions(engine, template, GRID, rows, seed=3, max_tokens=96, generator="teacher")
+    half = instructions.write_instructions(engine, draws(template), rows, generator="teacher", revision=None)
     for _ in range(6):
         next(half)
     half.close()
@@ -132,7 +136,3 @@ def test_an_interrupted_half_goes_on_where_it_was(engine: ScriptedEngine, templa
 
     assert instruct(Watched(engine, {}), template, tmp_path / "half") == whole
     assert len(asked) == GRID.total - 6
-
-
-def test_lone_surrogates_cannot_reach_a_file() -> None:
-    assert instructions.clean(" a\ud800b \n") == "a?b"
