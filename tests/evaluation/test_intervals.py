@@ -15,7 +15,9 @@ from magpie_align.evaluation.intervals import interval, wilson
 def test_wilson_is_scipys(n: int, share: float) -> None:
     right = round(share * n)
     expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
-    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    low, high = wilson(right, n)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= right / n <= high <= 1
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=50))
