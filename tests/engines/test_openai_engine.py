@@ -236,12 +236,12 @@ def test_tokens_and_money_are_counted(connect):
     assert engine.usage.cost == pytest.approx((50 * 2 + 10 * 50) / 1e6)
 
 
-@pytest.mark.parametrize("limit", [{"requests_per_minute": 1200}, {"tokens_per_minute": 1200 * 66}])
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 300}, {"tokens_per_minute": 300 * 66}])
 def test_requests_are_paced(server, connect, limit):
-    """1200 a minute is one in 50 ms; each request here counts 2 + 64 tokens."""
+    """300 a minute is one in 200 ms; each request here counts 2 + 64 tokens. Unpaced, all six would start together."""
     list(connect(**limit).generate(ask(n, max_tokens=64) for n in range(6)))
     starts = sorted(moment for moment, *_ in server.seen)
-    assert 0.2 < starts[-1] - starts[0] < 1.5
+    assert starts[-1] - starts[0] > 0.5
 
 
 def test_an_endless_source_is_pulled_lazily_and_left_early(server, connect):
