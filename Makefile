@@ -9,7 +9,7 @@ BIN   = $(VENV)/bin
 PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 
-.PHONY: install quickstart test lint test-slow kill-resume wheel clean
+.PHONY: install quickstart test lint claims kill-resume wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -33,10 +33,11 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest
 
-test-slow: install
-	$(BIN)/pytest -m slow
+# The claims of the miniature over three seeds, half an hour.
+claims: install
+	$(BIN)/python benchmarks/claims.py --seeds 0,1,2
 
 # The whole loop with the deterministic engine, killed at 20 random moments and resumed: the same data sets as undisturbed.
 kill-resume: install
