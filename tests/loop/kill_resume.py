@@ -2,8 +2,9 @@
 
     python tests/loop/kill_resume.py --kills 20
 
-Every data set of the store must hold the same bytes; it also says whether the trained weights do. Each kill takes, at random,
-the runner alone, a worker alone, or both at once. Exit code 0 if all data sets are equal.
+Each kill waits for a random stage of the loop, lets it run for a random time, and takes the runner alone, a worker alone, or
+both at once. Every data set of the store must hold the same bytes; it also says whether the trained weights do. Exit code 0 if
+all data sets are equal.
 """
 
 import argparse
@@ -74,21 +75,35 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def torment(folder: Path, kills: int, rng: random.Random, seconds: float, recipe: Path, struck: list[str]) -> None:
-    """Run until done, killed on the way until there were `kills` in all; `struck` gets where each one struck."""
-    while len(struck) < kills:
+def made(folder: Path) -> int:
+    return len(list(folder.glob("store/*/manifest.json")))
+
+
+def reaches(run: "subprocess.Popen[bytes]", folder: Path, stages: int, seconds: float) -> bool:
+    """Wait until so many stages are made and then so many seconds; False if the run ended before."""
+    while made(folder) < stages and run.poll() is None:
+        time.sleep(0.02)
+    try:
+        run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def torment(folder: Path, kills: int, stages: int, rng: random.Random, seconds: float, recipe: Path) -> int:
+    """Run until done, with kills spread over all its stages; returns how many struck."""
+    struck = 0
+    for target in sorted(rng.randrange(stages) for _ in range(kills)):
         run = start(folder, recipe)
-        try:
-            run.wait(rng.uniform(0.2, seconds))
-        except subprocess.TimeoutExpired:
-            where = stage_now(folder)
-            struck.append(f"{strike(run, folder, rng)} in {where}")
-            print(f"kill {len(struck)}: {struck[-1]}", flush=True)
-            continue
-        if run.returncode == 0:
-            break
-        sys.exit(f"the run failed:\n{(folder / 'said.txt').read_text()[-2000:]}")
+        if not reaches(run, folder, target, rng.uniform(0.1, seconds)):
+            if run.returncode == 0:
+                break
+            sys.exit(f"the run failed:\n{(folder / 'said.txt').read_text()[-2000:]}")
+        where = stage_now(folder)
+        struck += 1
+        print(f"kill {struck}: {strike(run, folder, rng)} in {where}", flush=True)
     finish(folder, recipe)
+    return struck
 
 
 def main() -> int:
@@ -96,9 +111,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--recipe", type=Path, default=RECIPES / "loop.yaml")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="a kill comes this long after a start at the latest"
-    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="the longest a stage runs before its kill")
     args = parser.parse_args()
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,19 +120,18 @@ def main() -> int:
         finish(whole, args.recipe)
         print(f"undisturbed: {time.monotonic() - started:.0f} s", flush=True)
         expected, weights = hashes(whole, "part-*.parquet"), hashes(whole, "*.safetensors")
-        struck: list[str] = []
-        rounds = 0
-        while len(struck) < args.kills:
+        struck = rounds = 0
+        while struck < args.kills:
             rounds += 1
             folder = whole.with_name(f"killed-{rounds}")
-            torment(folder, args.kills, rng, args.seconds, args.recipe, struck)
-            differ = [name for name, value in hashes(folder, "part-*.parquet").items() if expected.get(name) != value]
-            missing = sorted(expected.keys() - hashes(folder, "part-*.parquet").keys())
-            if differ or missing:
-                print(f"different: {differ}; missing: {missing}")
+            struck += torment(folder, args.kills - struck, made(whole), rng, args.seconds, args.recipe)
+            found = hashes(folder, "part-*.parquet")
+            differ = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+            if differ:
+                print(f"different or missing: {differ}")
                 return 1
             same_weights = hashes(folder, "*.safetensors") == weights
-        figures = {"kills": len(struck), "runs": rounds, "files_equal": len(expected), "weights_equal": same_weights}
+        figures = {"kills": struck, "runs": rounds, "files_equal": len(expected), "weights_equal": same_weights}
         print(json.dumps(figures))
     return 0
 

@@ -60,7 +60,7 @@ def test_quickstart_at_its_smallest(tmp_path: Path) -> None:
 def test_killed_and_resumed_data_is_the_same(tmp_path: Path) -> None:
     """The data half of the loop, killed five times; `make kill-resume` does it to the whole loop, twenty times."""
     script = Path(__file__).with_name("kill_resume.py")
-    command = [sys.executable, str(script), "--recipe", str(RECIPES / "data.yaml"), "--kills", "5", "--seconds", "6"]
+    command = [sys.executable, str(script), "--recipe", str(RECIPES / "data.yaml"), "--kills", "5", "--seconds", "3"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
