@@ -9,6 +9,7 @@ from magpie_align.settings import Runtime
 class Rewards(Stage):
     """A reward model scores each response to its instruction."""
 
+    version: ClassVar[int] = 2
     produces: ClassVar[Product] = "rows"
 
     model: ModelRef
