@@ -19,7 +19,7 @@ def train(
     config = DPOConfig(
         **{"beta": settings.beta, "precompute_ref_log_probs": True} | fit.trl_arguments(settings, work, seed)
     )
-    network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings))
+    network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     trainer = DPOTrainer(model=network, args=config, train_dataset=dataset, processing_class=tokenizer)
     logged = fit.run_trainer(trainer, work, progress)
     fit.save(trainer, tokenizer, out)

@@ -50,9 +50,15 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
     } | settings.trl
 
 
-def loading(settings: TrainingSettings) -> dict[str, Any]:
-    """How the weights are loaded. One process trains on one device: several need a launcher to start a process each."""
+def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    """How the weights are loaded; weights that the model does not bring, such as a new head, are drawn by `seed`.
+
+    One process trains on one device: several need a launcher to start a process each.
+    """
     import torch
+    from transformers import set_seed
+
+    set_seed(seed)
 
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
         raise StageError(

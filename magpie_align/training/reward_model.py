@@ -18,7 +18,7 @@ def train(
     dataset = data.preferences(rows)
     held, kept = dataset.select(range(settings.holdout)), dataset.select(range(settings.holdout, len(dataset)))
     config = RewardConfig(**fit.trl_arguments(settings, work, seed))
-    network = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, **fit.loading(settings))
+    network = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, **fit.loading(settings, seed))
     network.config.pad_token_id = tokenizer.pad_token_id
     trainer = RewardTrainer(
         model=network, args=config, train_dataset=kept, eval_dataset=held, processing_class=tokenizer

@@ -26,7 +26,7 @@ def train(
     dataset = data.conversations(rows)
     arguments = fit.trl_arguments(settings, work, seed)
     config = SFTConfig(**{"packing": settings.packing, "assistant_only_loss": True} | arguments)
-    network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings))
+    network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     trainer = SFTTrainer(model=network, args=config, train_dataset=dataset, processing_class=tokenizer)
     logged = fit.run_trainer(trainer, work, progress)
     fit.save(trainer, tokenizer, out)
