@@ -20,7 +20,7 @@ from magpie_align.mini.tokenizer import HEADER_START, build_tokenizer
 from tests.evaluation.lm_eval_files import GROUP, SUBJECTS, write_data
 from tests.realdata import needs_realdata
 
-SIZE = ModelSize(hidden=32, layers=2, heads=2, intermediate=64, positions=4096)
+SIZE = ModelSize(hidden=64, layers=2, heads=2, intermediate=64, positions=4096)
 SLOW_CPU = EngineSettings(kind="transformers", data_parallel_size=1, threads=1)
 
 
