@@ -1,7 +1,7 @@
 from typing import ClassVar
 
-from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
-from magpie_align.training.settings import DPOSettings
+from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
+from magpie_align.training.settings import DPO_LOSSES, DPOSettings, unknown_losses
 
 
 class DPO(Stage, DPOSettings):
@@ -12,13 +12,17 @@ class DPO(Stage, DPOSettings):
 
     model: ModelRef
     data: RowsRef
+    template: TokenizerRef | None = None
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("dpo")
+        return self.refused("dpo") + unknown_losses(self.losses, DPO_LOSSES)
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.dpo import train
 
         model, data = ctx.path(self.model), ctx.path(self.data)
-        ctx.note(**train(model, data, ctx.out, ctx.work, self, seed=self.seed, progress=ctx.progress))
+        template = ctx.path(self.template) if self.template else None
+        ctx.note(
+            **train(model, data, ctx.out, ctx.work, self, template=template, seed=self.seed, progress=ctx.progress)
+        )

@@ -16,7 +16,7 @@ class SFT(Stage, SFTSettings):
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("sft")
+        return self.refused("sft")
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.sft import train

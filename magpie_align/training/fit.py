@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.errors import ConfigError, StageError, suggest
+from magpie_align.training import adapter
 from magpie_align.training.chat import Chat
 from magpie_align.training.packing import packed_attention
 from magpie_align.training.settings import SFTSettings, TrainingSettings
@@ -28,6 +29,10 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
             f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} x {world} devices; "
             "change micro_batch_size: the batch size decides the result and is not changed for you"
         )
+    if "8bit" in settings.optimizer or settings.optimizer.startswith("paged"):
+        adapter.need_bitsandbytes(f"optimizer: {settings.optimizer}", "take adamw_torch_fused")
+    if settings.liger and not torch.cuda.is_available():
+        raise StageError("liger: its kernels need a GPU, and there is none here; leave it out")
     return {
         "output_dir": str(work / "checkpoints"),
         "learning_rate": settings.learning_rate,
@@ -42,6 +47,8 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
         "bf16": settings.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": settings.gradient_checkpointing,
+        "use_liger_kernel": settings.liger,
+        "torch_compile": settings.compile,
         "save_strategy": "steps" if settings.checkpoints else "no",
         "save_steps": 1 / (settings.checkpoints + 1),
         "save_total_limit": 2,
@@ -71,7 +78,7 @@ def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
     packed = isinstance(settings, SFTSettings) and settings.packing
     attention = packed_attention(settings.attention) if packed else settings.attention
     chosen = {"attn_implementation": attention} if attention else {}
-    return {"dtype": getattr(torch, settings.weights), **chosen}
+    return {"dtype": getattr(torch, settings.weights), **chosen, **adapter.quantised(settings)}
 
 
 def run_trainer(trainer: Any, samples: Any, work: Path, progress: Progress) -> dict[str, Any]:
@@ -148,7 +155,10 @@ def save(trainer: Any, tokenizer: Any, out: Path) -> None:
     if hasattr(trainer.model, "generation_config"):
         trainer.model.generation_config.eos_token_id = list(_stops(tokenizer))
         trainer.model.generation_config.pad_token_id = tokenizer.pad_token_id
-    trainer.save_model(str(out))
+    if adapter.is_adapted(trainer.model):
+        adapter.save(trainer, out)
+    else:
+        trainer.save_model(str(out))
     tokenizer.save_pretrained(out)
     (out / "training_args.bin").unlink(missing_ok=True)
 
