@@ -20,11 +20,11 @@ def train(
     prepared = data.prepare_dpo(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
-    logged = fit.run_trainer(trainer, prepared.dataset, work, progress)
+    logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
     margin = logged.get("rewards/margins")
     figures = {"pairs": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
-    return {**figures, "margin": margin, **prepared.figures()}
+    return {**figures, "margin": margin, **prepared.figures(), "speed": logged["speed"]}
 
 
 def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: DPOSettings, work: Path, seed: int) -> Any:

@@ -31,8 +31,8 @@ def train(
         model=network, args=config, train_dataset=kept, eval_dataset=held, processing_class=tokenizer
     )
     weigh_by_samples(trainer)
-    logged = fit.run_trainer(trainer, dataset, work, progress)
-    accuracy = trainer.evaluate()["eval_accuracy"]
+    logged = fit.run_trainer(trainer, dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
+    accuracy = trainer.evaluate()["eval_accuracy"]
     figures = {"pairs": len(kept), "loss": logged.get("loss"), "held-out accuracy": accuracy}
-    return figures | prepared.figures()
+    return figures | prepared.figures() | {"speed": logged["speed"]}

@@ -10,6 +10,10 @@ from pydantic import Field
 
 from magpie_align.errors import StageError, suggest
 from magpie_align.settings import Runtime, Settings
+from magpie_align.training.distributed import Distributed
+
+CHECKPOINT_GRACE = 1800.0
+"""Seconds that a training which is asked to stop may take for its step and its checkpoint."""
 
 Check = Literal["bos", "mask", "packing", "template", "text", "tokens"]
 """What is proved before a training (see `magpie_align.training.check`)."""
@@ -32,6 +36,9 @@ _SET_BY = {
     },
 }
 _FIXED = {
+    **dict.fromkeys(
+        ("deepspeed", "fsdp", "fsdp_config", "use_cpu", "accelerator_config"), "set `distributed` in its place"
+    ),
     "assistant_only_loss": "the loss is always on the assistant's turns",
     "completion_only_loss": "the loss is always on the assistant's turns",
     "packing_strategy": "packing never cuts a sample or mixes two",
@@ -63,6 +70,7 @@ class TrainingSettings(Settings):
     )
     gradient_checkpointing: Runtime[bool] = False
     checkpoints: Runtime[int] = Field(4, ge=0, description="how often the state is saved on the way")
+    distributed: Runtime[Distributed] = Distributed()
     skip_checks: Runtime[list[Check]] = Field([], description="proofs on tokenizer and data that may fail")
     trl: dict[str, Any] = {}
 
