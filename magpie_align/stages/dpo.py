@@ -1,7 +1,7 @@
 from typing import ClassVar
 
-from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
-from magpie_align.training.settings import CHECKPOINT_GRACE, DPOSettings
+from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
+from magpie_align.training.settings import CHECKPOINT_GRACE, DPO_LOSSES, DPOSettings, unknown_losses
 
 
 class DPO(Stage, DPOSettings):
@@ -13,10 +13,11 @@ class DPO(Stage, DPOSettings):
 
     model: ModelRef
     data: RowsRef
+    template: TokenizerRef | None = None
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("dpo") + self.distributed.problems()
+        return self.refused("dpo") + unknown_losses(self.losses, DPO_LOSSES)
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.dpo import train
@@ -29,6 +30,7 @@ class DPO(Stage, DPOSettings):
             out=ctx.out,
             work=ctx.work,
             settings=self,
+            template=ctx.path(self.template) if self.template else None,
             seed=self.seed,
             progress=ctx.progress,
         )

@@ -16,7 +16,7 @@ class RewardModel(Stage, RewardModelSettings):
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("reward") + self.distributed.problems()
+        return self.refused("reward")
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.processes import train_spread

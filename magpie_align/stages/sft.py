@@ -17,7 +17,7 @@ class SFT(Stage, SFTSettings):
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("sft") + self.distributed.problems()
+        return self.refused("sft")
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.processes import train_spread

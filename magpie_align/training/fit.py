@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.errors import AgainError, ConfigError, StageError, suggest
+from magpie_align.training import adapter
 from magpie_align.training.chat import Chat
 from magpie_align.training.checkpoints import declare_whole, newest_checkpoint
 from magpie_align.training.distributed import Distributed, distributed_arguments, is_first, processes, prove_spread
@@ -33,33 +34,36 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
             f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} x {world} processes; "
             "change micro_batch_size: the batch size decides the result and is not changed for you"
         )
-    return (
-        {
-            "output_dir": str(work / "checkpoints"),
-            "learning_rate": settings.learning_rate,
-            "num_train_epochs": settings.epochs,
-            "per_device_train_batch_size": settings.micro_batch_size,
-            "gradient_accumulation_steps": settings.batch_size // per_step,
-            "max_length": settings.max_length,
-            "warmup_steps": settings.warmup,
-            "lr_scheduler_type": settings.schedule,
-            "optim": settings.optimizer,
-            "weight_decay": settings.weight_decay,
-            "bf16": settings.precision == "bfloat16",
-            "use_cpu": not torch.cuda.is_available(),
-            "gradient_checkpointing": settings.gradient_checkpointing,
-            "save_strategy": "steps" if settings.checkpoints else "no",
-            "save_steps": 1 / (settings.checkpoints + 1),
-            "save_total_limit": 2,
-            "logging_steps": 1,
-            "logging_nan_inf_filter": False,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "seed": seed,
-        }
-        | distributed_arguments(settings)
-        | settings.trl
-    )
+    if "8bit" in settings.optimizer or settings.optimizer.startswith("paged"):
+        adapter.need_bitsandbytes(f"optimizer: {settings.optimizer}", "take adamw_torch_fused")
+    if settings.liger and not torch.cuda.is_available():
+        raise StageError("liger: its kernels need a GPU, and there is none here; leave it out")
+    given = {
+        "output_dir": str(work / "checkpoints"),
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.batch_size // per_step,
+        "max_length": settings.max_length,
+        "warmup_steps": settings.warmup,
+        "lr_scheduler_type": settings.schedule,
+        "optim": settings.optimizer,
+        "weight_decay": settings.weight_decay,
+        "bf16": settings.precision == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "use_liger_kernel": settings.liger,
+        "torch_compile": settings.compile,
+        "save_strategy": "steps" if settings.checkpoints else "no",
+        "save_steps": 1 / (settings.checkpoints + 1),
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed,
+    }
+    return given | distributed_arguments(settings) | settings.trl
 
 
 def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
     packed = isinstance(settings, SFTSettings) and settings.packing
     attention = packed_attention(settings.attention) if packed else settings.attention
     chosen = {"attn_implementation": attention} if attention else {}
-    return {"dtype": getattr(torch, settings.weights), **chosen}
+    return {"dtype": getattr(torch, settings.weights), **chosen, **adapter.quantised(settings)}
 
 
 _alive: list[Any] = []
@@ -177,7 +181,10 @@ def save(trainer: Any, tokenizer: Any, out: Path) -> None:
         trainer.model.generation_config.pad_token_id = tokenizer.pad_token_id
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(out))
+    if adapter.is_adapted(trainer.model):
+        adapter.save(trainer, out)
+    else:
+        trainer.save_model(str(out))
     if is_first():
         tokenizer.save_pretrained(out)
         trainer.series.save(out)

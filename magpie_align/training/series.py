@@ -132,9 +132,8 @@ class Series:
 def count(batch: dict[str, Any]) -> tuple[float, float, float]:
     """(tokens, positions, sum of squared lengths) of a batch: padded, or samples laid behind one another."""
     tokens = positions = squares = 0.0
-    for name in batch:
-        if name != "input_ids" and not name.endswith("_input_ids"):
-            continue
+    names = ["input_ids"] if "input_ids" in batch else [name for name in batch if name.endswith("_input_ids")]
+    for name in names:
         mask = batch.get(name.replace("input_ids", "attention_mask"))
         lengths = _packed_lengths(batch["position_ids"][0]) if mask is None else mask.sum(1)
         tokens += float(lengths.sum())
