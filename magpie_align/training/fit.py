@@ -51,6 +51,7 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
         "weight_decay": settings.weight_decay,
         "bf16": settings.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
+        "ddp_find_unused_parameters": False,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "use_liger_kernel": settings.liger,
         "torch_compile": settings.compile,
@@ -108,17 +109,14 @@ def run_trainer(
     watch_loss(trainer, samples)
     newest = newest_checkpoint(work / "checkpoints", distributed)
     with stoppable() as stop:
-        if agreed(trainer, stop):
-            raise AgainError("asked to stop before the first step")
+        stop.begun = True
         trainer.add_callback(_conduct(trainer, distributed, stop))
         series = Series(trainer, work / SERIES, progress)
         trainer.add_callback(series.callback())
         trainer.train(resume_from_checkpoint=newest)
         steps, last = trainer.state.global_step, trainer.state.max_steps
         if stop.asked and steps < last:
-            raise AgainError(
-                f"asked to stop; a checkpoint holds {steps} of {last} steps, and the next run goes on from it"
-            )
+            raise AgainError(f"a checkpoint holds {steps} of {last} steps")
     return series.figures()
 
 

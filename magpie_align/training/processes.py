@@ -45,12 +45,14 @@ def train_spread(
         distributed.kind == "ddp" and distributed.nodes * distributed.count() == 1 and torch.cuda.device_count() <= 1
     )
     if alone:
-        return train(settings=settings, work=work, progress=progress, **given)
+        with stoppable():
+            return train(settings=settings, work=work, progress=progress, **given)
     folder = work / "processes"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "job.pickle").write_bytes(pickle.dumps((train, {"settings": settings, "work": work, **given})))
     with stoppable() as stop:
+        stop.begun = True  # in the others
         code = _watch(_start(distributed, folder), folder, stop, progress)
     return _outcome(folder, code, stop)
 
@@ -98,7 +100,7 @@ def _outcome(folder: Path, code: int, stop: Stop) -> Any:
     try:
         outcome = json.loads((folder / "outcome.json").read_text())
     except FileNotFoundError:
-        outcome = {"interrupted": "asked to stop before it had begun"} if stop.asked else None
+        outcome = {"interrupted": "it had not begun"} if stop.asked else None
     failed = sorted(folder.glob("failed-*.txt"), key=lambda file: file.stat().st_mtime_ns)
     if outcome is None:
         raise StageError(failed[0].read_text() if failed else f"its processes ended with exit code {code}")

@@ -18,6 +18,7 @@ from typing import Any
 from magpie_align.errors import AgainError, MagpieError
 from magpie_align.flow.progress import Progress
 from magpie_align.training.distributed import is_first, let_fsdp_run_on_cpus
+from magpie_align.training.stopping import stoppable
 
 _POLL = 0.2
 
@@ -29,6 +30,7 @@ def main(folder: Path) -> int:
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         warnings.simplefilter("ignore")
+        os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
     try:
         _say(folder, {"figures": _train(folder)})
         return 0
@@ -51,7 +53,9 @@ def _train(folder: Path) -> dict[str, Any]:
     if not torch.cuda.is_available():
         let_fsdp_run_on_cpus()
     train, given = pickle.loads((folder / "job.pickle").read_bytes())
-    figures: dict[str, Any] = train(progress=Progress(folder / "progress.json") if is_first() else _silent, **given)
+    progress = Progress(folder / "progress.json") if is_first() else _silent
+    with stoppable():
+        figures: dict[str, Any] = train(progress=progress, **given)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()

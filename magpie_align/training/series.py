@@ -124,9 +124,11 @@ class Series:
         return speed | {"memory_gb": max(line["memory_gb"] for line in lines)}
 
     def save(self, out: Path) -> None:
-        """Lay the series beside the model."""
-        if is_first():
-            shutil.copy(self._file, out / NAME)
+        """Lay the series beside the model, and what tensorboard was told."""
+        shutil.copy(self._file, out / NAME)
+        told = Path(self._trainer.args.output_dir) / "runs"
+        if told.exists():
+            shutil.copytree(told, out / "runs", dirs_exist_ok=True)
 
 
 def count(batch: dict[str, Any]) -> tuple[float, float, float]:

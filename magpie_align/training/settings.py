@@ -139,6 +139,11 @@ class TrainingSettings(Settings):
             if value not in (names := transformers_names(kind))
         ]
         own = self.distributed.problems() + (self.adapter.problems() if self.adapter else [])
+        if self.distributed.offload and self.distributed.stage and self.weights == "bfloat16":
+            own.append(
+                "distributed.offload: DeepSpeed keeps what it offloads in float32, which `weights: bfloat16` rules out; set "
+                "`weights: float32`, or `kind: fsdp2`"
+            )
         return self.unknown_trl_keys(trainer) + unknown + own
 
     def unknown_trl_keys(self, trainer: str) -> list[str]:

@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from magpie_align.errors import AgainError
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass
 class Stop:
-    """Whether one of the signals has come."""
+    """Whether one of the signals has come. Before it has `begun` there is nothing to save, and a signal ends it at once."""
 
     asked: bool = False
+    begun: bool = False
 
 
 _noted: Stop | None = None
@@ -24,7 +27,8 @@ _noted: Stop | None = None
 def stoppable() -> Iterator[Stop]:
     """Take note of SIGTERM and SIGUSR1 in place of being ended by them; within another `stoppable`, it is that one's note.
 
-    A thread that is not the main one cannot take note.
+    Raises AgainError out of whatever is being done when a signal comes before it has begun. A thread that is not the main one
+    cannot take note.
     """
     global _noted
     if _noted is not None or threading.current_thread() is not threading.main_thread():
@@ -34,6 +38,8 @@ def stoppable() -> Iterator[Stop]:
 
     def ask(*_: Any) -> None:
         stop.asked = True
+        if not stop.begun:
+            raise AgainError("it had not begun")
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:

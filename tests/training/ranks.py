@@ -1,14 +1,18 @@
 """One process against two, spread in every way: the same losses, step by step, and the same model.
 
-    python -m tests.training.ranks [--kinds ddp,zero2,zero3,fsdp2] [--ways sft,packed,dpo] [--steps 50] [--vllm]
+    python -m tests.training.ranks [--kinds ddp,zero2,zero3,fsdp2] [--ways sft,packed,dpo] [--steps 50] [--vllm] [--interrupt]
 
 A miniature, float32, the same global batch, an epoch that does not divide. The last line is a JSON object: for each way and
 kind the largest relative difference of a loss, and of a logit of the model as transformers (and vLLM) loads it. Exit code 0 if
-no loss differs by more than 1e-3.
+no loss differs by more than 1e-3. With --interrupt each is also asked to stop in the middle and resumed, and its losses compared
+with its own.
 """
 
 import argparse
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,9 +22,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from magpie_align.errors import AgainError
 from magpie_align.flow.table import write_rows
 from magpie_align.training import dpo, sft
-from magpie_align.training.distributed import Distributed
+from magpie_align.training.distributed import Distributed, is_first
 from magpie_align.training.processes import train_spread
 from magpie_align.training.settings import DPOSettings, SFTSettings
 from tests.training.conftest import chats, make_model, pairs
@@ -36,12 +41,23 @@ def quiet(*_: Any, **__: Any) -> None:
 
 def settings(way: str, distributed: Distributed, **given: Any) -> SFTSettings | DPOSettings:
     """Those of a short training; two processes take micro batches of half the size of one, which change nothing either."""
-    micro = {"micro_batch_size": 1 if way == "packed" else 4 // distributed.count()}
+    micro = {"micro_batch_size": 1 if way == "packed" else 4 // (distributed.count() * distributed.nodes)}
     common = {"learning_rate": 1e-3, "batch_size": BATCH, "precision": "float32", "checkpoints": 0, "warmup": 2}
     common |= {"distributed": distributed, "max_length": WIDTH, **micro, **given}
     if way == "dpo":
         return DPOSettings(beta=0.5, **common)
     return SFTSettings(packing=way == "packed", **common)
+
+
+def two(kind: Any, nodes: bool, **given: Any) -> Distributed:
+    """Two processes, of one machine or of two that are both this one."""
+    if not nodes:
+        return Distributed(kind=kind, processes=2, **given)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    twice = ["sh", "-c", 'exec 3<&0; "$@" <&3 & "$@" <&3; wait', "sh"]
+    return Distributed(kind=kind, processes=1, nodes=2, rendezvous=meeting, each_node=twice, **given)
 
 
 def rows(way: str, steps: int, folder: Path) -> Path:
@@ -53,16 +69,42 @@ def rows(way: str, steps: int, folder: Path) -> Path:
 
 
 def train(
-    way: str, model: Path, data: Path, out: Path, chosen: SFTSettings | DPOSettings
+    way: str, model: Path, data: Path, out: Path, chosen: SFTSettings | DPOSettings, progress: Any = quiet
 ) -> tuple[Curve, dict[str, Any]]:
     """Its curve and its figures."""
     work = out.with_name(out.name + "-work")
     given: dict[str, Any] = {"template": None} if way != "dpo" else {}
     function = dpo.train if way == "dpo" else sft.train
     figures = train_spread(
-        function, model=model, rows=data, out=out, work=work, settings=chosen, seed=0, progress=quiet, **given
+        function, model=model, rows=data, out=out, work=work, settings=chosen, seed=0, progress=progress, **given
     )
     return curve(out), figures
+
+
+def train_interrupted(way: str, model: Path, data: Path, out: Path, chosen: SFTSettings | DPOSettings) -> Curve:
+    """The curve of a training that is asked to stop half way, and then resumed."""
+
+    def strike(done: int, total: int, **_: Any) -> None:
+        if done >= total // 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        train(way, model, data, out, chosen, strike)
+        sys.exit("it was not interrupted")
+    except AgainError as said:
+        print(f"  {said}")
+    return train(way, model, data, out, chosen)[0]
+
+
+def struck(step: int, progress: Any, **given: Any) -> dict[str, Any]:
+    """An SFT whose first process alone gets SIGTERM at a step."""
+
+    def strike(done: int, *args: Any, **kwargs: Any) -> None:
+        progress(done, *args, **kwargs)
+        if done == step and is_first():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return sft.train(progress=strike, **given)
 
 
 def curve(out: Path) -> Curve:
@@ -117,6 +159,10 @@ def main() -> int:
     parser.add_argument("--ways", default="sft,packed,dpo")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--offload", action="store_true")
+    parser.add_argument("--interrupt", action="store_true")
+    parser.add_argument("--nodes", action="store_true", help="two machines with a process each, both of them this one")
+    parser.add_argument("--weights", default="float32")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--vllm", action="store_true", help="load each model in vLLM as well")
     args = parser.parse_args()
     found: dict[str, float] = {}
@@ -124,18 +170,20 @@ def main() -> int:
         folder = Path(scratch)
         model = make_model(folder / "model")
 
+        number = {"weights": args.weights, "precision": args.precision}
+
         @cache
         def alone(way: str) -> Curve:
             data = rows(way, args.steps, folder / f"{way}-rows")
-            return train(way, model, data, folder / f"{way}-1", settings(way, Distributed(processes=1)))[0]
+            return train(way, model, data, folder / f"{way}-1", settings(way, Distributed(processes=1), **number))[0]
 
         for way in args.ways.split(","):
             ids = list(range(20, 60))
             for kind in args.kinds.split(","):
-                distributed = Distributed(kind=kind, processes=2, offload=args.offload and kind != "ddp")
+                distributed = two(kind, args.nodes, offload=args.offload and kind != "ddp")
                 out = folder / f"{way}-{kind}"
                 ours, _ = train(
-                    way, model, rows(way, args.steps, folder / f"{way}-rows"), out, settings(way, distributed)
+                    way, model, rows(way, args.steps, folder / f"{way}-rows"), out, settings(way, distributed, **number)
                 )
                 before = alone(way)
                 found[f"{way} {kind} loss"] = apart(before, ours)
@@ -143,6 +191,12 @@ def main() -> int:
                 found[f"{way} {kind} logits"] = ((expected - got).abs().max() / expected.abs().max()).item()
                 if args.vllm:
                     found[f"{way} {kind} vllm"] = vllm_apart(out, ids)
+                if args.interrupt:
+                    data = rows(way, args.steps, folder / f"{way}-rows")
+                    again = train_interrupted(
+                        way, model, data, out.with_name(out.name + "-cut"), settings(way, distributed, **number)
+                    )
+                    found[f"{way} {kind} resumed loss"] = apart(ours, again)
                 said = "  ".join(f"{k.split()[-1]} {v:.1e}" for k, v in found.items() if k.startswith(f"{way} {kind} "))
                 print(
                     f"{way:<8}{kind:<8}{len(ours)} steps  {before[0]['loss']:.4f} -> {before[-1]['loss']:.4f}  {said}",
