@@ -1,12 +1,13 @@
 from typing import ClassVar
 
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
-from magpie_align.training.settings import CPO_LOSSES, CPOSettings, unknown_losses
+from magpie_align.training.settings import CHECKPOINT_GRACE, CPO_LOSSES, CPOSettings, unknown_losses
 
 
 class CPO(Stage, CPOSettings):
     """CPO, SimPO or AlphaPO with TRL: preference without a reference model."""
 
+    grace: ClassVar[float] = CHECKPOINT_GRACE
     produces: ClassVar[Product] = "model"
 
     model: ModelRef
@@ -19,9 +20,17 @@ class CPO(Stage, CPOSettings):
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.cpo import train
+        from magpie_align.training.processes import train_spread
 
-        model, data = ctx.path(self.model), ctx.path(self.data)
-        template = ctx.path(self.template) if self.template else None
-        ctx.note(
-            **train(model, data, ctx.out, ctx.work, self, template=template, seed=self.seed, progress=ctx.progress)
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            template=ctx.path(self.template) if self.template else None,
+            seed=self.seed,
+            progress=ctx.progress,
         )
+        ctx.note(**figures)

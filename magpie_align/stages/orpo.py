@@ -1,12 +1,13 @@
 from typing import ClassVar
 
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
-from magpie_align.training.settings import ORPOSettings
+from magpie_align.training.settings import CHECKPOINT_GRACE, ORPOSettings
 
 
 class ORPO(Stage, ORPOSettings):
     """Odds ratio preference optimisation with TRL: preference without a reference, from a base model."""
 
+    grace: ClassVar[float] = CHECKPOINT_GRACE
     produces: ClassVar[Product] = "model"
 
     model: ModelRef
@@ -19,9 +20,17 @@ class ORPO(Stage, ORPOSettings):
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.orpo import train
+        from magpie_align.training.processes import train_spread
 
-        model, data = ctx.path(self.model), ctx.path(self.data)
-        template = ctx.path(self.template) if self.template else None
-        ctx.note(
-            **train(model, data, ctx.out, ctx.work, self, template=template, seed=self.seed, progress=ctx.progress)
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            template=ctx.path(self.template) if self.template else None,
+            seed=self.seed,
+            progress=ctx.progress,
         )
+        ctx.note(**figures)

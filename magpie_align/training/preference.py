@@ -36,10 +36,10 @@ def train(
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     adapter.check_targets(network, settings)
     trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
-    logged = fit.run_trainer(trainer, prepared.dataset, work, progress)
+    logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
     figures = {"pairs": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
-    return {**figures, "margin": logged.get("rewards/margins"), **prepared.figures()}
+    return {**figures, "margin": logged.get("rewards/margins"), **prepared.figures(), "speed": logged["speed"]}
 
 
 class PairCollator:

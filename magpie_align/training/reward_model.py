@@ -37,8 +37,8 @@ def train(
         peft_config=adapter.peft_config(settings, "SEQ_CLS"),
     )
     weigh_by_samples(trainer)
-    logged = fit.run_trainer(trainer, dataset, work, progress)
-    accuracy = trainer.evaluate()["eval_accuracy"]
+    logged = fit.run_trainer(trainer, dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
+    accuracy = trainer.evaluate()["eval_accuracy"]
     figures = {"pairs": len(kept), "loss": logged.get("loss"), "held-out accuracy": accuracy}
-    return figures | prepared.figures()
+    return figures | prepared.figures() | {"speed": logged["speed"]}

@@ -6,7 +6,11 @@ from pydantic import Field
 
 from magpie_align.errors import suggest
 from magpie_align.settings import Runtime, Settings
+from magpie_align.training.distributed import Distributed
 from magpie_align.training.library import peft_fields, transformers_names, trl_fields
+
+CHECKPOINT_GRACE = 1800.0
+"""Seconds that a training which is asked to stop may take for its step and its checkpoint."""
 
 Check = Literal["bos", "mask", "packing", "template", "text", "tokens"]
 """What is proved before a training (see `magpie_align.training.check`)."""
@@ -43,6 +47,9 @@ _SET_BY = {
     },
 }
 _FIXED = {
+    **dict.fromkeys(
+        ("deepspeed", "fsdp", "fsdp_config", "use_cpu", "accelerator_config"), "set `distributed` in its place"
+    ),
     "assistant_only_loss": "the loss is always on the assistant's turns",
     "completion_only_loss": "the loss is always on the assistant's turns",
     "packing_strategy": "packing never cuts a sample or mixes two",
@@ -119,6 +126,7 @@ class TrainingSettings(Settings):
     compile: Runtime[bool] = Field(False, description="torch.compile")
     adapter: AdapterSettings | None = Field(None, description="train an adapter and not all weights")
     checkpoints: Runtime[int] = Field(4, ge=0, description="how often the state is saved on the way")
+    distributed: Runtime[Distributed] = Distributed()
     skip_checks: Runtime[list[Check]] = Field([], description="proofs on tokenizer and data that may fail")
     trl: dict[str, Any] = {}
 
@@ -130,7 +138,13 @@ class TrainingSettings(Settings):
             for field, value, kind in named
             if value not in (names := transformers_names(kind))
         ]
-        return self.unknown_trl_keys(trainer) + unknown + (self.adapter.problems() if self.adapter else [])
+        own = self.distributed.problems() + (self.adapter.problems() if self.adapter else [])
+        if self.distributed.offload and self.distributed.stage and self.weights == "bfloat16":
+            own.append(
+                "distributed.offload: DeepSpeed keeps what it offloads in float32, which `weights: bfloat16` rules out; set "
+                "`weights: float32`, or `kind: fsdp2`"
+            )
+        return self.unknown_trl_keys(trainer) + unknown + own
 
     def unknown_trl_keys(self, trainer: str) -> list[str]:
         """Sentences on keys of `trl` that this trainer's configuration does not have, or that are set elsewhere."""

@@ -33,12 +33,12 @@ def train(
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     adapter.check_targets(network, settings)
     trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
-    logged = fit.run_trainer(trainer, prepared.dataset, work, progress)
+    logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
     figures = {"rows": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
     if settings.packing:
         figures["packing efficiency"] = round(efficiency(trainer.train_dataset, settings.max_length), 4)
-    return figures | prepared.figures()
+    return figures | prepared.figures() | {"speed": logged["speed"]}
 
 
 def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: SFTSettings, work: Path, seed: int) -> Any:
