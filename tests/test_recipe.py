@@ -150,6 +150,30 @@ def test_misspelt_trl_key(refused: Refused) -> None:
     assert said == "stages.dpo: trl.label_smoothin: TRL has no such setting; did you mean 'label_smoothing'?"
 
 
+def test_what_a_training_library_does_not_have(refused: Refused) -> None:
+    said = refused(
+        "recipe=quickstart",
+        "stages.dpo.loss_type=simgoid",
+        "stages.dpo.optimizer=adamw_tocrh",
+        "stages.dpo.schedule=cosin",
+        "++stages.dpo.adapter.r=8",
+        "++stages.dpo.adapter.peft.use_rslra=true",
+        "++stages.dpo.adapter.target=[lm_head]",
+    )
+    assert said == [
+        "stages.dpo: optimizer: transformers has no 'adamw_tocrh'; did you mean 'adamw_torch'?",
+        "stages.dpo: schedule: transformers has no 'cosin'; did you mean 'cosine'?",
+        "stages.dpo: adapter.peft.use_rslra: peft has no such setting; did you mean 'use_rslora'?",
+        "stages.dpo: adapter.target: an adapter on lm_head would not be trained, as TRL's losses read its weight; leave it out",
+        "stages.dpo: loss_type: there is no loss 'simgoid'; did you mean 'sigmoid'?",
+    ]
+
+
+def test_a_rank_of_nothing(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "++stages.dpo.adapter.r=0")
+    assert said == "stages.dpo.adapter.r: input should be greater than 0 (given: 0)"
+
+
 def test_missing_setting(refused: Refused) -> None:
     assert refused(SMALL, "stages.public.rows=???") == [
         "stages.public.rows: this setting has no default; give it a value"
