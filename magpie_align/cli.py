@@ -1,4 +1,4 @@
-"""The verbs: run (default), plan, check, stage, list.
+"""The verbs: run (default), plan, check, stage, report, list.
 
 Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as asked, 130 interrupted.
 """
@@ -17,6 +17,7 @@ from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, sug
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from magpie_align.evaluation.leaderboard import Row
     from magpie_align.flow.graph import Node
     from magpie_align.flow.table import Shard
     from magpie_align.recipe import Plan
@@ -30,6 +31,8 @@ verbs
   check   prove on the tokenizer and data of every training that its tokens, masks and packing are right, and show first samples
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
+  report  the leaderboard: every evaluation in the store beside the paper's printed rows, where both were measured alike;
+          with recipe=NAME only that recipe's, without it all there are (store=FOLDER, output=FOLDER)
   list    the recipes, and the kinds of stages they are written in
 
 recipe=NAME names a file in recipes/, or give a path ending in .yaml.
@@ -39,7 +42,7 @@ key=value changes any setting of the recipe, and --multirun runs every combinati
   python -m magpie_align plan recipe=sft_300k stages.sft.learning_rate=1e-5
   python -m magpie_align recipe=quickstart seed=0,1,2 --multirun
 """
-VERBS = ("run", "plan", "check", "stage", "list")
+VERBS = ("run", "plan", "check", "stage", "report", "list")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,10 +80,12 @@ def _dispatch(args: list[str]) -> int:
     if verb == "list":
         return _list()
     names = [a.partition("=")[2] for a in rest if a.startswith("recipe=")]
+    if verb == "report" and not names and not flags:
+        return _report_store(rest)
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, _run)
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, _run)
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
@@ -275,6 +280,38 @@ def _find_externals(nodes: "list[Node]") -> dict[str, Path]:
     if problems:
         raise ConfigError("\n".join(problems))
     return found
+
+
+def _report_store(args: list[str]) -> int:
+    """The leaderboard of a whole store."""
+    given = dict(arg.partition("=")[::2] for arg in args)
+    unknown = sorted(given.keys() - {"store", "output"})
+    if unknown:
+        hint = suggest(unknown[0], ["store", "output", "recipe"])
+        raise ConfigError(f"report without a recipe takes store=FOLDER and output=FOLDER, not '{unknown[0]}'{hint}")
+    from magpie_align.stages._leaderboard import store_rows
+
+    store = Path(given.get("store", "store"))
+    if not store.is_dir():
+        raise ConfigError(f"store: there is no folder '{store}'; give the one of your runs with store=FOLDER")
+    _show_leaderboard(store_rows(store), Path(given.get("output", "runs/leaderboard")))
+    return 0
+
+
+def _report(plan: "Plan") -> None:
+    """The leaderboard of what a recipe has evaluated so far."""
+    from magpie_align.stages._leaderboard import report_rows
+
+    _show_leaderboard(report_rows(plan.nodes), plan.recipe.output)
+
+
+def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
+    from magpie_align.stages._leaderboard import leaderboard, write_leaderboard
+
+    output.mkdir(parents=True, exist_ok=True)
+    file = write_leaderboard(leaderboard(rows, everything=True), output)
+    print(file.read_text())
+    print(f"leaderboard: {file}")
 
 
 def _show_reports(plan: "Plan") -> None:
