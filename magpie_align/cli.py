@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from magpie_align.errors import ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from magpie_align.flow.graph import Node
@@ -23,7 +24,8 @@ usage: python -m magpie_align [VERB] recipe=NAME [key=value ...] [--multirun]
 
 verbs
   run     make everything the recipe asks for that is not made yet (the default)
-  plan    show the stages, their edges, what is done and what would run; starts nothing
+  plan    show the stages, their edges, what is done and what would run, and what it costs on `resources`; starts nothing,
+          but with --probe the engine, for a minute, to measure how fast it is with the models that are on this machine
   check   prove on the tokenizer and data of every training that its tokens, masks and packing are right, and show first samples
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
@@ -65,7 +67,7 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"there is no verb '{verb}'{suggest(verb, VERBS) or '; known are: ' + ', '.join(VERBS)}")
     rest = [a for a in args if a != verb]
     flags = {a for a in rest if a.startswith("-")}
-    unknown = flags - {"--multirun", "-m"}
+    unknown = flags - {"--multirun", "-m"} - ({"--probe"} if verb == "plan" else set())
     if unknown:
         raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
     if verb == "list":
@@ -74,7 +76,8 @@ def _dispatch(args: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, _run)
+    acts: dict[str, Callable[[Plan], None]] = {"plan": partial(_plan, "--probe" in flags), "check": _check}
+    act = acts.get(verb, _run)
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
@@ -86,7 +89,7 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
     from magpie_align.recipe import load, sweep
 
-    if flags:
+    if flags - {"--probe"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
         act(load(names[0], overrides, try_engine=verb in ("run", "stage")))
@@ -115,11 +118,11 @@ def _list() -> int:
     return 0
 
 
-def _plan(plan: "Plan") -> None:
+def _plan(probe: bool, plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("stage", "kind", "from", "state", "fingerprint", title=plan.recipe.name, title_justify="left")
     for node in plan.nodes:
         sources = ", ".join([*node.inputs, *node.externals]) or "-"
@@ -128,9 +131,33 @@ def _plan(plan: "Plan") -> None:
     console.print(table)
     if plan.needed:
         console.print(_landings(plan))
+    problems = _price(plan, console, probe)
     print(
         f"{len(plan.nodes)} stages, {len(plan.nodes) - len(plan.todo)} done, {len(plan.todo)} to run; engine {plan.engine}"
     )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _price(plan: "Plan", console: "Console", probe: bool) -> list[str]:
+    """Show what is still to run costs on the resources, and what is done took; a sentence for each stage that does not fit."""
+    from magpie_align.pricing import price, show
+    from magpie_align.pricing.estimate import estimates
+    from magpie_align.recipe import unnarrowed
+
+    recipe = plan.recipe
+    basis, chosen = price.choose(plan.nodes, recipe.resources, recipe.assume)
+    if probe:
+        basis = price.probed(plan.nodes, basis, recipe.resources)
+    told = estimates(plan.nodes, basis)
+    compared = price.comparisons(plan.nodes, basis)
+    if compared:
+        console.print(show.comparison_table(compared, basis.resources))
+    if plan.todo:
+        console.print(show.cost_table([one for one in told if one.node.name in recipe.stages], basis.resources))
+        whole = estimates(unnarrowed(plan), basis) if plan.needed else []
+        print("\n".join(show.summary(told, basis, chosen, whole)))
+    return price.refusals(told)
 
 
 def _landings(plan: "Plan") -> "Table":
@@ -185,6 +212,24 @@ def _run(plan: "Plan") -> None:
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
     _show_reports(plan)
+    _keep_costs(plan)
+
+
+def _keep_costs(plan: "Plan") -> None:
+    """What each stage was predicted to take and took: at the end of the report, and as `costs.json`."""
+    import json
+    from dataclasses import asdict
+
+    from magpie_align.pricing import price, show
+
+    basis, _ = price.choose(plan.nodes, plan.recipe.resources, plan.recipe.assume)
+    compared = price.comparisons(plan.nodes, basis)
+    figures = {"resources": basis.resources.model_dump(), "stages": [asdict(one) for one in compared]}
+    (plan.recipe.output / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
+    report = plan.recipe.output / "report.md"
+    if any(node.stage.produces == "report" for node in plan.nodes):
+        with report.open("a") as file:
+            file.write(f"\n{show.comparison_section(compared, basis.resources)}")
 
 
 def _stage(name: str, shard: str | None, plan: "Plan") -> None:
