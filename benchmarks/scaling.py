@@ -231,10 +231,9 @@ def shards_a_copy(cluster: Cluster) -> None:
     table(f"## Where the time goes on {cluster.gpus:,} GPUs", headings, lines)
 
 
-def weather(cluster: Cluster, rows: int = 100_000_000) -> None:
+def weather(cluster: Cluster, rows: int = 1_000_000_000) -> None:
     """As failures become frequent, as on preemptible machines; rows durable one by one, against whole chunks."""
-    shards, _ = best(rows, cluster)
-    lines = []
+    shards, lines = 8 * cluster.copies, []
     for times in (1, 10, 100, 1000):
         one = replace(cluster, failures=FAILURES * times)
         out, chunks = (simulate(rows, shards, replace(one, journals=kept)) for kept in (True, False))

@@ -140,24 +140,12 @@ def _plan(probe: bool, plan: "Plan") -> None:
 
 
 def _price(plan: "Plan", console: "Console", probe: bool) -> list[str]:
-    """Show what is still to run costs on the resources, and what is done took; a sentence for each stage that does not fit."""
-    from magpie_align.pricing import price, show
-    from magpie_align.pricing.estimate import estimates
+    from magpie_align.pricing.verb import show_costs
     from magpie_align.recipe import unnarrowed
 
-    recipe = plan.recipe
-    basis, chosen = price.choose(plan.nodes, recipe.resources, recipe.assume)
-    if probe:
-        basis = price.probed(plan.nodes, basis, recipe.resources)
-    told = estimates(plan.nodes, basis)
-    compared = price.comparisons(plan.nodes, basis)
-    if compared:
-        console.print(show.comparison_table(compared, basis.resources))
-    if plan.todo:
-        console.print(show.cost_table([one for one in told if one.node.name in recipe.stages], basis.resources))
-        whole = estimates(unnarrowed(plan), basis) if plan.needed else []
-        print("\n".join(show.summary(told, basis, chosen, whole)))
-    return price.refusals(told)
+    recipe, whole = plan.recipe, partial(unnarrowed, plan) if plan.needed else None
+    given = (plan.nodes, recipe.resources, recipe.assume)
+    return show_costs(console, *given, named=recipe.stages, whole=whole, probe=probe)
 
 
 def _landings(plan: "Plan") -> "Table":
@@ -199,6 +187,7 @@ def _run(plan: "Plan") -> None:
 
     from magpie_align.flow.runner import run_graph
     from magpie_align.flow.view import LiveView, PlainView, View, clock
+    from magpie_align.pricing.verb import keep_costs
 
     recipe = plan.recipe
     console = Console()
@@ -212,24 +201,7 @@ def _run(plan: "Plan") -> None:
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
     _show_reports(plan)
-    _keep_costs(plan)
-
-
-def _keep_costs(plan: "Plan") -> None:
-    """What each stage was predicted to take and took: at the end of the report, and as `costs.json`."""
-    import json
-    from dataclasses import asdict
-
-    from magpie_align.pricing import price, show
-
-    basis, _ = price.choose(plan.nodes, plan.recipe.resources, plan.recipe.assume)
-    compared = price.comparisons(plan.nodes, basis)
-    figures = {"resources": basis.resources.model_dump(), "stages": [asdict(one) for one in compared]}
-    (plan.recipe.output / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
-    report = plan.recipe.output / "report.md"
-    if any(node.stage.produces == "report" for node in plan.nodes):
-        with report.open("a") as file:
-            file.write(f"\n{show.comparison_section(compared, basis.resources)}")
+    keep_costs(plan.nodes, recipe.resources, recipe.assume, recipe.output)
 
 
 def _stage(name: str, shard: str | None, plan: "Plan") -> None:

@@ -49,16 +49,18 @@ def total(told: Iterable[Estimate]) -> Total:
 
 def cost_table(told: list[Estimate], resources: Resources) -> "Table":
     """A line a stage; a done one is not counted."""
-    headings = ("rows", "tokens in", "tokens out", "GPU-hours", "hours", "disk", "GiB a GPU")
-    table = _table(f"Cost on {resources.title} (GiB a GPU: weights + KV cache x GPUs that share them)", headings)
+    headings = ["rows", "tokens in", "tokens out", "GPU-hours", "hours", "disk", "GiB a GPU"]
+    priced = any(one.money is None or one.money.high for one in told)
+    title = f"Cost on {resources.title} (GiB a GPU: weights + KV cache x GPUs that share them)"
+    table = _table(title, headings + ["API"] * priced)
     for one in told:
-        name = one.node.name
         if one.done:
-            table.add_row(name, _rows(one), "", "", "done", "", "", "")
+            table.add_row(one.node.name, _rows(one), "", "", "done")
             continue
-        hours = [_figure(one.gpu_hours, hours_text), _figure(one.hours, hours_text)]
         sizes = [_rows(one), _tokens(one.tokens_in), _tokens(one.tokens_out)]
-        table.add_row(name, *sizes, *hours, _figure(one.disk, size_text), one.memory)
+        hours = [_figure(one.gpu_hours, hours_text), _figure(one.hours, hours_text)]
+        api = [_figure(one.money, lambda money: money_text(money, resources.currency))] * priced
+        table.add_row(one.node.name, *sizes, *hours, _figure(one.disk, size_text), one.memory, *api)
     return table
 
 
@@ -109,6 +111,7 @@ def summary(told: list[Estimate], basis: Basis, chosen: str, whole: list[Estimat
     resources, sums = basis.resources, total(told)
     at = f" at {resources.currency}{resources.price:g} a GPU-hour" if resources.price else ""
     lines = [f"priced on {resources.title}: {chosen}"] if chosen else []
+    lines += [f"measured here: {model} at {share:.2f} of the roofline" for model, share in basis.measured.items()]
     said = "total" if not sums.unknown else "without what is not known"
     lines.append(
         f"{said}: {hours_text(sums.gpu_hours)} GPU-hours, {hours_text(sums.hours)} hours one stage after another, "

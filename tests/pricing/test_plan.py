@@ -144,12 +144,14 @@ def test_prices_decide_no_content() -> None:
     assert [n.fingerprint for n in plain.nodes] == [n.fingerprint for n in priced.nodes]
 
 
-def test_an_api_costs_money_and_no_hours() -> None:
+def test_an_api_costs_money_and_no_hours(capsys: pytest.CaptureFixture[str], workdir: Path) -> None:
     endpoint = "engine={kind: openai, endpoint: {base_url: 'http://there/v1', price_in: 1, price_out: 2}}"
     found = told("air_3m", endpoint)["responses"]
     assert found.gpu_hours and found.gpu_hours.high == 0
     assert found.tokens_in and found.tokens_out and found.money
     assert found.money.high == pytest.approx((found.tokens_in.high + 2 * found.tokens_out.high) / 1e6)
+    assert main(["plan", "recipe=air_3m", "resources=cpu", endpoint]) == 0
+    assert "of that, APIs: $2.6K" in capsys.readouterr().out
 
 
 def test_gpus_are_recognised_by_the_names_of_their_driver() -> None:
