@@ -31,12 +31,14 @@ class Work:
     prompt: Span | None
     new: Span | None = None
     longest: int = 0
+    times: float = 1
+    """How often a row is read: a training's epochs, and both sides of a pair."""
     passes: float = 1
     engine: EngineSettings | None = None
 
     @property
     def tokens_in(self) -> Span | None:
-        return self.rows * self.prompt if self.rows and self.prompt else None
+        return self.rows * self.prompt * self.times if self.rows and self.prompt else None
 
     @property
     def tokens_out(self) -> Span | None:
@@ -122,7 +124,7 @@ def _trained(node: Node, made: Mapping[str, Made]) -> Work:
     passes = 3 + bool(stage.gradient_checkpointing) + (node.kind == "dpo")
     chat = _chat(data)
     cut = chat.at_most(stage.max_length) if chat else None
-    return Work("train", stage.model, data.rows, cut * (sides * stage.epochs) if cut else None, passes=passes)  # type: ignore[attr-defined]
+    return Work("train", stage.model, data.rows, cut, times=sides * stage.epochs, passes=passes)  # type: ignore[attr-defined]
 
 
 def _chat(made: Made) -> Span | None:

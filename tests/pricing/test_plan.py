@@ -1,6 +1,8 @@
 """Whole recipes priced: the paper's hours, rows through the graph, what does not fit, and what the verb `plan` prints."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,24 @@ def test_what_is_done_is_counted_and_compared(capsys: pytest.CaptureFixture[str]
 def test_a_recipe_with_what_is_not_known_still_plans(capsys: pytest.CaptureFixture[str], workdir: Path) -> None:
     assert main(["plan", f"recipe={RECIPES / 'loop.yaml'}"]) == 0
     assert "Cost on" in capsys.readouterr().out
+
+
+def test_a_training_reads_its_rows_once_an_epoch() -> None:
+    found = told("dpo_100k", SPREAD)
+    sft, dpo = found["sft"], found["dpo"]
+    assert sft.tokens_in and sft.tokens_in.high == pytest.approx(300_000 * (478 + 11) * 2)
+    assert dpo.tokens_in and dpo.tokens_in.high == pytest.approx(100_000 * (478 + 11) * 2)  # one epoch, two sides
+    # 6 operations a parameter and token, a third more for checkpointing, at 0.73 of an A100.
+    assert sft.gpu_hours and sft.gpu_hours.high == pytest.approx(
+        sft.tokens_in.high * 8 * 8.03e9 / 312e12 / 0.734 / 3600, rel=0.05
+    )
+
+
+def test_planning_imports_nothing_heavy(workdir: Path) -> None:
+    program = (
+        "import sys\nfrom magpie_align.cli import main\n"
+        "for recipe in ('quickstart', 'dpo_100k'): assert main(['plan', f'recipe={recipe}']) == 0\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'vllm', 'trl', 'transformers', 'datasets', 'numpy', 'pyarrow'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
