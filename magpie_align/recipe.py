@@ -265,12 +265,13 @@ def _compose(file: Path, overrides: list[str]) -> Any:
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:
-    """The user's `key=value` as Hydra takes them, with `conf/` on the search path.
+    """The user's `key=value` as Hydra takes them, with `conf/` and the recipes on the search path.
 
     A plain key is sent as add-or-override, so that a misspelt one reaches our own check, which knows what it should have been.
     """
     groups = {f.name for f in packaged("conf").iterdir() if f.is_dir()}
-    sent = [f"hydra.searchpath=[file://{packaged('conf')}]"]
+    path = ",".join(f"file://{folder}" for folder in (packaged("conf"), *recipe_folders()))
+    sent = [f"hydra.searchpath=[{path}]"]
     for text in overrides:
         key = text.partition("=")[0]
         plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in groups

@@ -107,6 +107,10 @@ class Table:
         chunk = index // self._chunk
         return chunk in self._sealed or index in self._open.get(chunk, ())
 
+    def lacks(self, index: int) -> bool:
+        """Whether this row is this shard's to make, and not finished."""
+        return index // self._chunk in self._own and not self.has(index)
+
     def finished(self) -> Iterator[tuple[int, Row]]:
         """(index, row) of all that was finished when asked, ascending, streamed; rows added meanwhile are not among them."""
         sealed, rest = set(self._sealed), {chunk: dict(rows) for chunk, rows in self._open.items()}
