@@ -10,22 +10,19 @@ worked meanwhile. The run must have been made in one go (its gaps longer than a 
 
 import argparse
 import json
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from magpie_align.flow.graph import Node
+from magpie_align.flow.store import Artifact
 from magpie_align.recipe import load
 
 PAUSE = 60.0
 
 
-def span(manifest: dict[str, Any], written: float) -> tuple[float, float]:
-    """When a stage's own work began and ended, in seconds since the epoch; manifests of old say only how long it took."""
-    if "started" in manifest:
-        begin, end = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
-        return begin.timestamp(), end.timestamp()
-    return written - timedelta(seconds=manifest["seconds"]).total_seconds(), written
+def span(artifact: Artifact) -> tuple[float, float]:
+    """When a stage's own work began and ended, in seconds since the epoch: its manifest is the last file it writes."""
+    end = (artifact.folder / "manifest.json").stat().st_mtime
+    return end - artifact.manifest["seconds"], end
 
 
 def gaps(spans: list[tuple[float, float]]) -> list[float]:
@@ -65,10 +62,7 @@ def main() -> None:
     waiting = [node.name for node in nodes if not node.artifact.done]
     if waiting:
         raise SystemExit(f"not finished: {', '.join(waiting)}")
-    found = {
-        node.artifact.folder: span(node.artifact.manifest, (node.artifact.folder / "manifest.json").stat().st_mtime)
-        for node in nodes
-    }
+    found = {node.artifact.folder: span(node.artifact) for node in nodes}
     between = gaps(list(found.values()))
     if between and max(between) > PAUSE:
         raise SystemExit(f"{max(between):.0f} seconds passed between two stages: this was not one run")

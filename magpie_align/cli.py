@@ -76,8 +76,7 @@ def _dispatch(args: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    acts: dict[str, Callable[[Plan], None]] = {"plan": partial(_plan, "--probe" in flags), "check": _check}
-    act = acts.get(verb, _run)
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, _run)
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
@@ -89,6 +88,8 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
     from magpie_align.recipe import load, sweep
 
+    if "--probe" in flags:
+        act = partial(_plan, probe=True)
     if flags - {"--probe"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
@@ -118,7 +119,7 @@ def _list() -> int:
     return 0
 
 
-def _plan(probe: bool, plan: "Plan") -> None:
+def _plan(plan: "Plan", probe: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -187,7 +188,6 @@ def _run(plan: "Plan") -> None:
 
     from magpie_align.flow.runner import run_graph
     from magpie_align.flow.view import LiveView, PlainView, View, clock
-    from magpie_align.pricing.verb import keep_costs
 
     recipe = plan.recipe
     console = Console()
@@ -201,7 +201,6 @@ def _run(plan: "Plan") -> None:
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
     _show_reports(plan)
-    keep_costs(plan.nodes, recipe.resources, recipe.assume, recipe.output)
 
 
 def _stage(name: str, shard: str | None, plan: "Plan") -> None:
@@ -290,11 +289,14 @@ def _find_externals(nodes: "list[Node]") -> dict[str, Path]:
 
 def _show_reports(plan: "Plan") -> None:
     """Copy each report beside the recipe, print it, and name it last."""
+    from magpie_align.pricing.verb import keep_costs
+
     last = plan.recipe.output
     for node in plan.nodes:
         if node.stage.produces == "report":
             for file in sorted(node.artifact.data.iterdir()):
                 shutil.copy(file, plan.recipe.output / file.name)
             last = plan.recipe.output / "report.md"
+            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
             print(f"\n{last.read_text()}")
     print(f"report: {last}" if last.suffix else f"done: {last}")

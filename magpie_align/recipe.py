@@ -48,12 +48,12 @@ class Recipe(Settings):
     output: Path = Path("runs")
     jobs: int = Field(1, ge=1)
     min_free_gb: float = Field(1.0, ge=0)
-    pushdown: bool = True
-    """Make only what the selections behind it may still want; the rows they select stay the same."""
     resources: Resources | None = None
     """What `plan` prices; the GPUs of this machine if left out, or else the paper's."""
     assume: Assume = Assume()
     """What `plan` cannot know of the data."""
+    pushdown: bool = True
+    """Make only what the selections behind it may still want; the rows they select stay the same."""
     stages: dict[str, dict[str, Any]]
 
 

@@ -13,8 +13,9 @@ INTERVAL, SHARD_INTERVAL = 0.5, 10.0
 class Progress:
     """Call it with what is done so far; the runner and the `status` of a cluster job read the file."""
 
-    def __init__(self, file: Path, interval: float = INTERVAL):
-        self._file, self._interval = file, interval
+    def __init__(self, file: Path):
+        """A shard's file is `progress-K-of-N.json`."""
+        self._file, self._interval = file, SHARD_INTERVAL if "-of-" in file.name else INTERVAL
         self._started = time.time()
         self._first: float | None = None
         self._next = 0.0

@@ -14,13 +14,12 @@ import threading
 import time
 import traceback
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from magpie_align.errors import MagpieError
-from magpie_align.flow.progress import INTERVAL, SHARD_INTERVAL, Progress
+from magpie_align.flow.progress import Progress
 from magpie_align.flow.stage import Context, Stage
 from magpie_align.flow.store import Artifact
 from magpie_align.flow.table import Shard
@@ -67,8 +66,7 @@ class _Task:
             folder.mkdir(parents=True, exist_ok=True)
         inputs = {ref: Path(path) for ref, path in self._described["inputs"].items()}
         progress = artifact.progress.with_name(f"progress{'-' if self.shard else ''}{self.shard_name}.json")
-        told = Progress(progress, SHARD_INTERVAL if self.shard else INTERVAL)
-        self._ctx = Context(artifact.data, artifact.work, inputs, told, self.shard)
+        self._ctx = Context(artifact.data, artifact.work, inputs, Progress(progress), self.shard)
         return _load(self._described["stage"]).model_validate(self._described["settings"]), self._ctx
 
     def finish(self) -> None:
@@ -77,11 +75,8 @@ class _Task:
             return
         self.artifact.finish(
             self._described["manifest"]
-            | {
-                "seconds": round(time.time() - self._started, 3),
-                "started": _moment(self._started),
-                "finished": _moment(time.time()),
-            }
+            | {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._started))}
+            | {"seconds": round(time.time() - self._started, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             | {"versions": _versions(), "summary": self._ctx.summary}
         )
 
@@ -102,11 +97,6 @@ def _load(path: str) -> type[Stage]:
     module, _, name = path.partition(":")
     stage: type[Stage] = getattr(importlib.import_module(module), name)
     return stage
-
-
-def _moment(seconds: float) -> str:
-    """ISO 8601, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _versions() -> dict[str, str]:

@@ -43,12 +43,11 @@ def show_costs(
     return price.refusals(told)
 
 
-def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, output: Path) -> None:
-    """What each stage was predicted to take and took: as `costs.json`, and at the end of the report where there is one."""
+def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, report: Path) -> None:
+    """What each stage was predicted to take and took: at the end of the report, and as `costs.json` beside it."""
     basis, _ = price.choose(nodes, given, assume)
     compared = price.comparisons(nodes, basis)
     figures = {"resources": basis.resources.model_dump(), "stages": [asdict(one) for one in compared]}
-    (output / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
-    if any(node.stage.produces == "report" for node in nodes):
-        with (output / "report.md").open("a") as file:
-            file.write(f"\n{show.comparison_section(compared, basis.resources)}")
+    (report.parent / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
+    with report.open("a") as file:
+        file.write(f"\n{show.comparison_section(compared, basis.resources)}")
