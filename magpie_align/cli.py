@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from magpie_align.evaluation.leaderboard import Row
@@ -27,7 +28,8 @@ usage: python -m magpie_align [VERB] recipe=NAME [key=value ...] [--multirun]
 
 verbs
   run     make everything the recipe asks for that is not made yet (the default)
-  plan    show the stages, their edges, what is done and what would run; starts nothing
+  plan    show the stages, their edges, what is done and what would run, and what it costs on `resources`; starts nothing,
+          but with --probe the engine, for a minute, to measure how fast it is with the models that are on this machine
   check   prove on the tokenizer and data of every training that its tokens, masks and packing are right, and show first samples
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
@@ -74,7 +76,7 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"there is no verb '{verb}'{suggest(verb, VERBS) or '; known are: ' + ', '.join(VERBS)}")
     rest = [a for a in args if a != verb]
     flags = {a for a in rest if a.startswith("-")}
-    unknown = flags - {"--multirun", "-m"}
+    unknown = flags - {"--multirun", "-m"} - ({"--probe"} if verb == "plan" else set())
     if unknown:
         raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
     if verb == "list":
@@ -97,7 +99,9 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
     from magpie_align.recipe import load, sweep
 
-    if flags:
+    if "--probe" in flags:
+        act = partial(_plan, probe=True)
+    if flags - {"--probe"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
         act(load(names[0], overrides, try_engine=verb in ("run", "stage")))
@@ -126,11 +130,11 @@ def _list() -> int:
     return 0
 
 
-def _plan(plan: "Plan") -> None:
+def _plan(plan: "Plan", probe: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("stage", "kind", "from", "state", "fingerprint", title=plan.recipe.name, title_justify="left")
     for node in plan.nodes:
         sources = ", ".join([*node.inputs, *node.externals]) or "-"
@@ -139,9 +143,21 @@ def _plan(plan: "Plan") -> None:
     console.print(table)
     if plan.needed:
         console.print(_landings(plan))
+    problems = _price(plan, console, probe)
     print(
         f"{len(plan.nodes)} stages, {len(plan.nodes) - len(plan.todo)} done, {len(plan.todo)} to run; engine {plan.engine}"
     )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _price(plan: "Plan", console: "Console", probe: bool) -> list[str]:
+    from magpie_align.pricing.verb import show_costs
+    from magpie_align.recipe import unnarrowed
+
+    recipe, whole = plan.recipe, partial(unnarrowed, plan) if plan.needed else None
+    given = (plan.nodes, recipe.resources, recipe.assume)
+    return show_costs(console, *given, named=recipe.stages, whole=whole, probe=probe)
 
 
 def _landings(plan: "Plan") -> "Table":
@@ -316,11 +332,14 @@ def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
 
 def _show_reports(plan: "Plan") -> None:
     """Copy each report beside the recipe, print it, and name it last."""
+    from magpie_align.pricing.verb import keep_costs
+
     last = plan.recipe.output
     for node in plan.nodes:
         if node.stage.produces == "report":
             for file in sorted(node.artifact.data.iterdir()):
                 shutil.copy(file, plan.recipe.output / file.name)
             last = plan.recipe.output / "report.md"
+            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
             print(f"\n{last.read_text()}")
     print(f"report: {last}" if last.suffix else f"done: {last}")
