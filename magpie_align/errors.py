@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+AGAIN = 75
+"""Exit code of what was interrupted: the same command goes on from there (EX_TEMPFAIL of sysexits.h)."""
+
 
 class MagpieError(Exception):
     """Anything this package refuses or fails at, with a message fit to be printed alone."""
@@ -14,6 +17,10 @@ class ConfigError(MagpieError):
 
 class StageError(MagpieError):
     """A stage could not do its work: exit code 1."""
+
+
+class Interrupted(MagpieError):
+    """Work was cut short because it was asked to, and what is made so far is kept: exit code AGAIN."""
 
 
 class LockedError(MagpieError):
