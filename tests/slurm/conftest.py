@@ -55,6 +55,15 @@ class Desk:
         lines = self.cluster.run("squeue", "--noheader", "--array", "--format=%i %j %T %r %Z").splitlines()
         return "\n".join(line for line in lines if line.endswith(str(self.folder)))
 
+    def job(self, name: str) -> str:
+        """The id of a job of this desk: `sft`, or `responses_2` for a task of an array."""
+        lines = self.cluster.run("squeue", "--noheader", "--array", "--format=%i %j %Z").splitlines()
+        for job, title, folder in (line.split() for line in lines):
+            stage, task = title.rpartition(".")[0].removesuffix(".shards"), job.partition("_")[2]
+            if folder == str(self.folder) and name == (f"{stage}_{task}" if task else stage):
+                return job
+        raise AssertionError(f"no job {name} among:\n{self.active()}")
+
     def logs(self) -> str:
         return "".join(f"== {log.name}\n{log.read_text()}" for log in sorted(self.submission.glob("logs/*")))
 

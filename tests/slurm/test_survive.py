@@ -82,18 +82,6 @@ def rows_of(desk: Desk, task: int) -> int:
     return 0
 
 
-def job_of(desk: Desk, name: str) -> dict[str, str]:
-    """What Slurm knows of one task or job of this desk, such as `instructions.shards.shards` with task 0."""
-    for line in desk.cluster.run("squeue", "--noheader", "--array", "--format=%i %j %Z").splitlines():
-        job, title, folder = line.split()
-        task = job.partition("_")[2]
-        if folder == str(desk.folder) and name == (
-            f"{title.partition('.')[0]}_{task}" if task else title.partition(".")[0]
-        ):
-            return desk.cluster.job(job) | {"id": job}
-    raise AssertionError(f"no job {name} among:\n{desk.active()}")
-
-
 def hurry(desk: Desk) -> None:
     (desk.folder / "pace").write_text("0")
 
@@ -108,11 +96,11 @@ def ends_well(desk: Desk, undisturbed: dict[str, str]) -> None:
 def test_power_loss_of_a_node(shards: Desk, undisturbed: dict[str, str], cluster: Cluster) -> None:
     shards.ok("submit", SHARDS, "launcher=small")
     until(lambda: rows_of(shards, 0) > 4, "rows of the first shard", 300)
-    job = job_of(shards, "instructions_0")
-    node = job["NodeList"]
+    job = shards.job("instructions_0")
+    node = cluster.job(job)["NodeList"]
     cluster.power_off(node)
     try:
-        until(lambda: cluster.job(job["id"])["Restarts"] == "1", "the job to be queued again", 300)
+        until(lambda: cluster.job(job)["Restarts"] == "1", "the job to be queued again", 300)
         hurry(shards)
         ends_well(shards, undisturbed)
     finally:
@@ -139,8 +127,8 @@ def test_cancelled_and_submitted_again(shards: Desk, undisturbed: dict[str, str]
 def test_the_time_limit_is_met_with_all_work_saved(shards: Desk, undisturbed: dict[str, str], cluster: Cluster) -> None:
     """One task of a minute for rows of 75 s: it is warned, finishes what is open, queues again by itself, and goes on."""
     shards.ok("submit", SHARDS, "launcher=small", "launcher.shards=1", "launcher.light.time='1'")
-    job = job_of(shards, "instructions")
-    until(lambda: cluster.job(job["id"])["Restarts"] == "1", "the job to queue again", 300)
+    job = shards.job("instructions")
+    until(lambda: cluster.job(job)["Restarts"] == "1", "the job to queue again", 300)
     log = (shards.submission / "logs/instructions.log").read_text()
     assert re.search(r"left early as asked", log), log
     hurry(shards)
@@ -167,8 +155,9 @@ def test_a_shard_that_always_fails(shards: Desk, undisturbed: dict[str, str]) ->
 def test_a_failed_shard_is_sent_again_while_the_others_go_on(shards: Desk, undisturbed: dict[str, str]) -> None:
     (shards.folder / "poisoned").write_text("0")
     shards.ok("submit", SHARDS, "launcher=small")
+    task = shards.job("instructions_0")
     until(lambda: (shards.submission / "failed/instructions@0-of-3").exists(), "the first shard to fail", 300)
-    until(lambda: "instructions_0" not in names(shards), "its task to be over", 300)
+    until(lambda: f"{task} " not in shards.active(), "its task to be over")
     (shards.folder / "poisoned").unlink()
     again = shards.ok("submit", SHARDS, "launcher=small")
     assert "instructions.shards (1 of 3)" in again
@@ -176,17 +165,12 @@ def test_a_failed_shard_is_sent_again_while_the_others_go_on(shards: Desk, undis
     ends_well(shards, undisturbed)
 
 
-def names(desk: Desk) -> set[str]:
-    lines = desk.cluster.run("squeue", "--noheader", "--array", "--format=%j_%K %Z").splitlines()
-    return {line.split()[0].replace(".shards.shards", "") for line in lines if line.endswith(str(desk.folder))}
-
-
 def test_a_job_that_gets_no_further_stops_asking(shards: Desk, cluster: Cluster) -> None:
     (shards.folder / "stuck").write_text("0")
     shards.ok("submit", SHARDS, "launcher=small", "launcher.idle_starts=1")
     worker: Callable[[], object] = lambda: list(shards.folder.glob("store/*/work/journal/chunk"))  # noqa: E731
     until(worker, "the first shard to begin", 300)
-    job = job_of(shards, "instructions_0")["id"]
+    job = shards.job("instructions_0")
     cluster.run("scontrol", "requeue", job)
     until(lambda: cluster.job(job)["JobState"] == "FAILED", "the job to give up", 300)
     said = shards.ok("status", SHARDS)
