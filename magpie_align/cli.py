@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import AGAIN, ConfigError, Interrupted, MagpieError, suggest
+from magpie_align.errors import AGAIN, ConfigError, AgainError, MagpieError, suggest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
+    except AgainError as error:
+        print(error, file=sys.stderr)
         return AGAIN
     except MagpieError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -233,7 +233,7 @@ def _stage(name: str, own: dict[str, str], plan: "Plan") -> None:
     try:
         attempt.begin(_node(name, plan).artifact)
         _make(name, part, plan)
-    except Interrupted:
+    except AgainError:
         raise
     except MagpieError as error:
         attempt.fail(str(error))

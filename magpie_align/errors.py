@@ -3,9 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-AGAIN = 75
-"""Exit code of what was interrupted: the same command goes on from there (EX_TEMPFAIL of sysexits.h)."""
-
 
 class MagpieError(Exception):
     """Anything this package refuses or fails at, with a message fit to be printed alone."""
@@ -19,8 +16,12 @@ class StageError(MagpieError):
     """A stage could not do its work: exit code 1."""
 
 
-class Interrupted(MagpieError):
-    """Work was cut short because it was asked to, and what is made so far is kept: exit code AGAIN."""
+class AgainError(MagpieError):
+    """It was asked to leave and has saved its work: exit code 75, start it again for the rest."""
+
+
+AGAIN = 75
+"""The exit code that says so; sysexits.h calls it EX_TEMPFAIL."""
 
 
 class LockedError(MagpieError):

@@ -252,16 +252,17 @@ def _compose(file: Path, overrides: list[str]) -> Any:
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:
-    """The user's `key=value` as Hydra takes them, with `conf/` on the search path, and a `conf/` of the current folder before it.
+    """The user's `key=value` as Hydra takes them, with `conf/` (a nearer one first) and the recipes on the search path.
 
     A plain key is sent as add-or-override, so that a misspelt one reaches our own check, which knows what it should have been.
     """
-    folders = [folder for folder in dict.fromkeys((Path("conf").resolve(), packaged("conf"))) if folder.is_dir()]
-    groups = {f.name for folder in folders for f in folder.iterdir() if f.is_dir()}
-    sent = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"]
+    groups = [folder for folder in dict.fromkeys((Path("conf").resolve(), packaged("conf"))) if folder.is_dir()]
+    names = {f.name for folder in groups for f in folder.iterdir() if f.is_dir()}
+    path = ",".join(f"file://{folder}" for folder in (*groups, *recipe_folders()))
+    sent = [f"hydra.searchpath=[{path}]"]
     for text in overrides:
         key = text.partition("=")[0]
-        plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in groups
+        plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in names
         sent.append(f"++{text}" if plain and not key.startswith("hydra.") else text)
     return sent
 

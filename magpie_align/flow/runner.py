@@ -18,11 +18,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import AGAIN, Interrupted, StageError
+from magpie_align.errors import AGAIN, AgainError, MagpieError, StageError
 from magpie_align.flow.graph import Node
 from magpie_align.flow.leave import Notice
 from magpie_align.flow.progress import read_progress
-from magpie_align.flow.view import View, describe
+from magpie_align.flow.view import View
 
 if TYPE_CHECKING:
     from magpie_align.flow.table import Shard
@@ -43,12 +43,15 @@ class _Job:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def problem(self) -> str:
-        """Why it failed, in the worker's own words where it had any."""
+    def problem(self) -> MagpieError:
+        """Why it did not finish, in the worker's own words where it had any."""
         note = self.file.with_suffix(".error")
         code = self.process.returncode
         said = note.read_text() if note.exists() else f"its process ended with {_ending(code)}"
-        return f"stage '{self.nodes[0].name}' failed: {said} (log: {self.nodes[0].artifact.log})"
+        name, log = self.nodes[0].name, self.nodes[0].artifact.log
+        if self.left:
+            return AgainError(f"stage '{name}' left early as asked: {said}; the same command goes on from here")
+        return StageError(f"stage '{name}' failed: {said} (log: {log})")
 
     def leave(self, notice: Notice) -> None:
         """Pass on that it should leave; once the grace is over, end it."""
@@ -78,7 +81,7 @@ def _ending(code: int) -> str:
 def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], Path | None]) -> None:
     """Make every node's artifact. `locate` turns an external model's name into its folder, if it is needed here.
 
-    Raises StageError for the first stage that fails, once the others that were running have ended, and Interrupted if it was
+    Raises StageError for the first stage that fails, once the others that were running have ended, and AgainError if it was
     asked to leave before all was made.
     """
     with (
@@ -89,8 +92,7 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
         done = [n for n in nodes if n.artifact.done]
         waiting = [n for n in nodes if n not in done]
         running: list[_Job] = []
-        failure: str | None = None
-        left = False
+        failure: MagpieError | None = None
         for node in done:
             view.skip(node)
         try:
@@ -116,20 +118,18 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
                         running.remove(job)
                         for node in job.nodes:
                             view.fail(node, job.seconds)
-                        if job.nodes and job.left:
-                            left = True
-                        elif job.nodes:
+                        if job.nodes:
                             failure = failure or job.problem()
         finally:
             _stop(running)
     if failure:
-        raise StageError(failure)
-    if left or waiting:
-        raise Interrupted("left early as asked; what is done is kept, and the same command goes on from here")
+        raise failure
+    if waiting:
+        raise AgainError("left early as asked, between two stages; the same command goes on from here")
 
 
 def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Path | None]) -> None:
-    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails, Interrupted if asked to leave."""
+    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails, AgainError if asked to leave."""
     with (
         tempfile.TemporaryDirectory(prefix="magpie-") as scratch,
         _terminated_as_interrupt(),
@@ -145,13 +145,9 @@ def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Pa
                 view.update(node, read_progress(progress))
         finally:
             _stop([job])
-        if job.left:
-            raise Interrupted(
-                f"left early as asked, with {describe(read_progress(progress)) or 'nothing new'}; all is kept"
-            )
         if job.process.returncode:
             view.fail(node, job.seconds)
-            raise StageError(job.problem())
+            raise job.problem()
 
 
 def _next(waiting: list[Node], running: list[_Job], done: list[Node]) -> list[Node]:

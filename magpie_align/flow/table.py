@@ -19,7 +19,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magpie_align.errors import Interrupted, LockedError, StageError
+from magpie_align.errors import AgainError, LockedError, StageError
 from magpie_align.flow import leave
 
 Row = dict[str, Any]
@@ -107,6 +107,10 @@ class Table:
         chunk = index // self._chunk
         return chunk in self._sealed or index in self._open.get(chunk, ())
 
+    def lacks(self, index: int) -> bool:
+        """Whether this row is this shard's to make, and not finished."""
+        return index // self._chunk in self._own and not self.has(index)
+
     def finished(self) -> Iterator[tuple[int, Row]]:
         """(index, row) of all that was finished when asked, ascending, streamed; rows added meanwhile are not among them."""
         sealed, rest = set(self._sealed), {chunk: dict(rows) for chunk, rows in self._open.items()}
@@ -136,9 +140,9 @@ class Table:
         self._keep(index, row)
 
     def close(self) -> None:
-        """Say that all rows are in; raises StageError if some are not, Interrupted if that is because it was asked to leave."""
+        """Say that all rows are in; raises StageError if some are not, AgainError if that is because it was asked to leave."""
         if self.done != self.size and leave.asked():
-            raise Interrupted(f"left early with {self.done} of {self.size} rows done, all of them kept")
+            raise AgainError(f"left early with {self.done} of {self.size} rows done, all of them kept")
         if self.done != self.size:
             raise StageError(f"{self.size - self.done} of {self.size} rows were never finished")
 

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from magpie_align.errors import AGAIN, Interrupted, MagpieError
+from magpie_align.errors import AGAIN, AgainError, MagpieError
 from magpie_align.flow import leave
 from magpie_align.flow.progress import Progress
 from magpie_align.flow.stage import Context, Stage
@@ -42,9 +42,9 @@ def main(job_file: Path) -> int:
                 held.enter_context(task.artifact.lock(task.shard_name))
             _make([task for task in tasks if not task.artifact.done])
         return 0
-    except Interrupted as interrupted:
-        print(f"interrupted: {interrupted}", file=sys.stderr)
-        job_file.with_suffix(".error").write_text(str(interrupted))
+    except AgainError as error:
+        print(error)
+        job_file.with_suffix(".error").write_text(str(error))
         return AGAIN
     except MagpieError as error:
         problem = str(error)

@@ -110,7 +110,7 @@ class Profile(Settings):
             stage, asked = stages[name], self.asks(name, light=False)
             if (wish.shards or 1) > 1 and not stage.sharded:
                 found.append(f"{where}.shards: this stage is made in one piece; leave shards out")
-            if (asked.nodes or 1) > 1 and not wish.serve and "launcher" not in type(stage).model_fields:
+            if (asked.nodes or 1) > 1 and not wish.serve and "distributed" not in type(stage).model_fields:
                 found.append(
                     f"{where}.nodes: only a training, or a model that is served, spreads over nodes; leave nodes out"
                 )

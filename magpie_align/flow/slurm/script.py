@@ -103,7 +103,7 @@ def _work(job: Job, submission: Submission, profile: Profile, body: str | None) 
         yield f"server=({shlex.join([*python, 'vllm.entrypoints.cli.main', 'serve', *(job.asks.serve or [])])})"
         before = "served "
     if body == "nodes.sh":
-        spread = f"stages.{job.nodes[0].name}.launcher"
+        spread = f"stages.{job.nodes[0].name}.distributed"
         more += f' "{spread}.nodes=$SLURM_JOB_NUM_NODES" "{spread}.rendezvous=$MASTER_ADDR:$MASTER_PORT"'
         more += f" {shlex.quote(f'{spread}.each_node=[{_listed(each_node)}]')}"
     yield f"magpie=({shlex.join([*python, 'magpie_align'])})"
