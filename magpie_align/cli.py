@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import AGAIN, ConfigError, AgainError, MagpieError, suggest
+from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
     from rich.table import Table
