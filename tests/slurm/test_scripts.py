@@ -33,13 +33,13 @@ def scripts(desk: Desk, *words: str) -> list[Path]:
         ["recipe=sft_300k"],
         ["recipe=dpo_100k", "launcher.setup=[module load cuda]", "launcher.local_scratch=/scratch", "launcher.shared_scratch=/shared"],
         ["recipe=pro_1m", "launcher.container=[apptainer, exec, --nv, /shared/my image.sif]", *SERVED],
-        ["recipe=sft_300k", "launcher.srun=[--container-image=/shared/magpie.sqsh]", "launcher.options=[--exclusive]"],
+        ["recipe=sft_300k", "launcher.srun=['--container-image=/shared/magpie.sqsh']", "launcher.options=[--exclusive]"],
     ],
     ids=["plain", "modules", "served", "container"],
 )  # fmt: skip
 def test_taken_by_slurm_and_shellcheck(desk: Desk, words: list[str]) -> None:
     files = scripts(desk, words[0], *H100, *words[1:])
-    assert len(files) > 5
+    assert len(files) >= 3
     checked = subprocess.run(["shellcheck", *files], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     for file in files:
