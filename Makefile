@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint claims kill-resume flat-memory wheel clean
+.PHONY: install quickstart test lint browser claims kill-resume flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -40,6 +40,11 @@ lint: $(TOOLS)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
+browser: $(TOOLS)
+	command -v chromium
+	$(BIN)/pytest tests/report/html/test_chromium.py
 
 # The claims of the miniature over three seeds, half an hour.
 claims: install

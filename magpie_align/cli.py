@@ -1,6 +1,7 @@
 """The verbs: run (default), plan, check, stage, list. Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 130 interrupted."""
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -74,7 +75,8 @@ def _dispatch(args: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, _run)
+    command = "" if flags else shlex.join(["python", "-m", "magpie_align", *args])
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, partial(_run, command))
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
@@ -165,7 +167,8 @@ def _check(plan: "Plan") -> None:
     )
 
 
-def _run(plan: "Plan") -> None:
+def _run(command: str, plan: "Plan") -> None:
+    """Run the whole recipe. `command` is how it was asked for, or nothing where that asks for more than this run."""
     from contextlib import nullcontext
 
     from rich.console import Console
@@ -184,7 +187,7 @@ def _run(plan: "Plan") -> None:
         run_graph(plan.nodes, recipe.jobs, view, externals.get)
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
-    _show_reports(plan)
+    _show_reports(plan, command)
 
 
 def _stage(name: str, shard: str | None, plan: "Plan") -> None:
@@ -271,8 +274,8 @@ def _find_externals(nodes: "list[Node]") -> dict[str, Path]:
     return found
 
 
-def _show_reports(plan: "Plan") -> None:
-    """Copy each report beside the recipe, print it, and name it last."""
+def _show_reports(plan: "Plan", command: str) -> None:
+    """Copy each report beside the recipe, print it, write the page of the run, and name the report last."""
     last = plan.recipe.output
     for node in plan.nodes:
         if node.stage.produces == "report":
@@ -280,4 +283,17 @@ def _show_reports(plan: "Plan") -> None:
                 shutil.copy(file, plan.recipe.output / file.name)
             last = plan.recipe.output / "report.md"
             print(f"\n{last.read_text()}")
+    if last.suffix:
+        print(f"page: {_write_page(plan, command)}")
     print(f"report: {last}" if last.suffix else f"done: {last}")
+
+
+def _write_page(plan: "Plan", command: str) -> Path:
+    """`report.html` beside the reports."""
+    from magpie_align.report.html import Run, write_html
+    from magpie_align.report.lineage import lineage
+
+    recipe = plan.recipe
+    command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
+    made = lineage({node.name: node.artifact.folder for node in plan.nodes})
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made), recipe.output)
