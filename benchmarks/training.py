@@ -192,12 +192,12 @@ def on_cpu(rows: int, repeats: int, packed_rows: int) -> dict[str, Any]:
     }
 
 
-def on_gpu(shape: str, method: str, length: int, micro: int, steps: int, checkpointing: bool) -> dict[str, Any]:
+def on_gpu(shape: str, method: str, length: int, micro: int, steps: int, **kernels: bool) -> dict[str, Any]:
     """A training of random weights on random tokens, all of the greatest length; each step takes two micro batches."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from magpie_align.mini.tokenizer import build_tokenizer
-    from magpie_align.training import dpo, sft
+    from magpie_align.training import dpo, fit, sft
     from magpie_align.training.memory import TrainingJob, predict
     from magpie_align.training.mfu import Cost, peak
     from magpie_align.training.packing import packed_attention
@@ -207,7 +207,7 @@ def on_gpu(shape: str, method: str, length: int, micro: int, steps: int, checkpo
     rank = 16 if method == "lora" else None
     given = {
         "batch_size": 2 * micro, "micro_batch_size": micro, "max_length": length, "optimizer": "adamw_torch_fused",
-        "weights": "bfloat16", "gradient_checkpointing": checkpointing, "checkpoints": 0, "learning_rate": 1e-6,
+        "weights": "bfloat16", "checkpoints": 0, "learning_rate": 1e-6, **kernels,
         "adapter": AdapterSettings(r=rank) if rank else None, "trl": {"max_steps": steps + 2},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -229,9 +229,9 @@ def on_gpu(shape: str, method: str, length: int, micro: int, steps: int, checkpo
         trainer.add_callback(clock.callback)
         cost = Cost(trainer.model)
         torch.cuda.reset_peak_memory_stats()
-        trainer.train()
+        fit.run_trainer(trainer, samples, work, lambda *_, **__: None)
     job = TrainingJob(
-        "dpo" if method == "dpo" else "sft", length, micro, adapter_rank=rank, gradient_checkpointing=checkpointing,
+        "dpo" if method == "dpo" else "sft", length, micro, adapter_rank=rank, gradient_checkpointing=kernels["gradient_checkpointing"],
         packing=method != "dpo", optimizer="adamw_torch_fused",
     )  # fmt: skip
     sequences = 2 * micro * (2 if method == "dpo" else 1)
@@ -240,7 +240,7 @@ def on_gpu(shape: str, method: str, length: int, micro: int, steps: int, checkpo
     measured, predicted = torch.cuda.max_memory_allocated(), predict(config, job)
     return {
         "device": device, "shape": shape, "method": method, "length": length, "micro_batch_size": micro,
-        "attention": network.config._attn_implementation, "tokens_per_second": round(sequences * length / seconds),
+        "attention": network.config._attn_implementation, **kernels, "tokens_per_second": round(sequences * length / seconds),
         "mfu": round(flops / seconds / most, 4) if flops and most else None,
         "peak_gib": round(measured / 2**30, 2), "predicted_gib": round(predicted.total / 2**30, 2),
         "prediction_error": round(predicted.total / measured - 1, 4), "predicted": dict(predicted.lines()),
@@ -271,12 +271,21 @@ def main() -> None:
     parser.add_argument("--micro-batch-size", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
+    parser.add_argument("--liger", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     if given.shape and not torch.cuda.is_available():
         parser.error("--shape needs a GPU, and there is none here")
     if given.shape:
         found = on_gpu(
-            given.shape, given.method, given.length, given.micro_batch_size, given.steps, not given.no_checkpointing
+            given.shape,
+            given.method,
+            given.length,
+            given.micro_batch_size,
+            given.steps,
+            gradient_checkpointing=not given.no_checkpointing,
+            liger=given.liger,
+            compile=given.compile,
         )
     else:
         found = on_cpu(given.rows, given.repeats, given.packed_rows)

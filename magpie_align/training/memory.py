@@ -176,10 +176,10 @@ def _block(shape: Shape, job: TrainingJob) -> tuple[float, float]:
     the MLP gate, its activation, up and their product. What only the gradient of a weight needs is not kept of frozen weights;
     an adapter keeps the input of every layer for itself, and its own narrow output.
     """
-    h, f, c = shape.hidden, shape.intermediate, job.compute_bytes
+    h, f, c = shape.hidden, shape.intermediate * shape.active, job.compute_bytes
     attention = c * (3 * shape.query + 2 * shape.key) + 4 * shape.heads
     if job.adapter_rank:
-        own = c * sum(i + job.adapter_rank for i, _ in shape.linear)
+        own = c * sum(i + job.adapter_rank for i, _ in shape.used)
         return 2 * h * 4 + attention + 3 * f * c + own, c * (f + 5.5 * h)
     return 2 * h * (4 + 2 * c) + attention + 4 * f * c, c * (f + 5.5 * h)
 
