@@ -123,7 +123,8 @@ def prove_spread(trainer: Any, distributed: Distributed) -> None:
     from torch.distributed.fsdp import FSDPModule
     from torch.nn.parallel import DistributedDataParallel
 
-    world, model, asked = processes(), trainer.model_wrapped, distributed.kind
+    world, wrapped, asked = processes(), trainer.model_wrapped, distributed.kind
+    model = getattr(wrapped, "_orig_mod", wrapped)  # of torch.compile
     if trainer.accelerator.num_processes != world:
         raise StageError(
             f"{world} processes were started and accelerate sees {trainer.accelerator.num_processes}, so each would train alone; "
@@ -135,7 +136,7 @@ def prove_spread(trainer: Any, distributed: Distributed) -> None:
         found = model.zero_optimization_stage() if trainer.is_deepspeed_enabled else 0
         real = found == distributed.stage
     elif asked == "fsdp2":
-        real = trainer.is_fsdp_enabled and isinstance(model, FSDPModule)
+        real = trainer.is_fsdp_enabled and any(isinstance(m, FSDPModule) for m in (wrapped, model))
     else:
         real = world == 1 or isinstance(model, DistributedDataParallel)
     if not real:

@@ -68,12 +68,9 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
 
 
 def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
-    """How the weights are loaded; weights that the model does not bring, such as a new head, are drawn by `seed`.
-
-    Under ZeRO-3 each process loads its own part alone: transformers sees that by a configuration that is alive somewhere.
-    """
+    """How the weights are loaded; weights that the model does not bring, such as a new head, are drawn by `seed`."""
     import torch
-    from transformers import TrainingArguments, set_seed
+    from transformers import set_seed
 
     set_seed(seed)
 
@@ -83,14 +80,21 @@ def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
             "start it by magpie_align.training.processes.train_spread, or set CUDA_VISIBLE_DEVICES to one of them"
         )
     if distributed_arguments(settings) and settings.distributed.stage == 3:
-        known = {field.name for field in dataclasses.fields(TrainingArguments)}
-        _alive.append(
-            TrainingArguments(**{k: v for k, v in trl_arguments(settings, Path(), seed).items() if k in known})
-        )
+        _load_parts(trl_arguments(settings, Path(), seed))
     packed = isinstance(settings, SFTSettings) and settings.packing
     attention = packed_attention(settings.attention) if packed else settings.attention
     chosen = {"attn_implementation": attention} if attention else {}
     return {"dtype": getattr(torch, settings.weights), **chosen, **adapter.quantised(settings)}
+
+
+def _load_parts(arguments: dict[str, Any]) -> None:
+    """Let `from_pretrained` divide the weights as they are loaded, which it does while such a configuration is alive."""
+    import deepspeed
+    from transformers import TrainingArguments
+
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    _alive.append(TrainingArguments(**{name: value for name, value in arguments.items() if name in known}))
+    deepspeed.init_distributed(auto_mpi_discovery=False)  # on CPUs transformers does not
 
 
 _alive: list[Any] = []
