@@ -7,7 +7,8 @@ On a CPU, with the miniature's tokenizer and a small random model:
 packing_efficiency   the share of positions that hold a token when samples of heavy-tailed lengths are packed to 8192
 step_time_vs_trl     the median time of our step over that of TRL's SFTTrainer as its documentation uses it: same model, samples,
                      order, batches and settings; the two take turns, and must see the same tokens and come to the same loss
-packed_vs_padded     trained tokens a second, packed over padded
+step_cpu_vs_trl      the same in seconds of CPU, which other work on the machine does not change as much; `load` says how much there is
+packed_vs_padded     trained tokens a second of CPU, packed over padded
 
 On a GPU, a model of a real shape with random weights:
 
@@ -19,6 +20,7 @@ object of the figures.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -48,16 +50,18 @@ class Clock:
 
         outer = self
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
 
         class Take(TrainerCallback):  # type: ignore[misc]
             def on_step_begin(self, *_: Any, **__: Any) -> None:
-                outer.begun = _now()
+                outer.begun = _now(), time.process_time()
 
             def on_step_end(self, *_: Any, **__: Any) -> None:
-                outer.seconds.append(_now() - outer.begun)
+                outer.seconds.append(_now() - outer.begun[0])
+                outer.cpu_seconds.append(time.process_time() - outer.begun[1])
 
         self.callback = Take()
-        self.begun = 0.0
+        self.begun = 0.0, 0.0
 
 
 def _now() -> float:
@@ -151,7 +155,8 @@ def _figures(trainer: Any, clock: Clock, trained: int) -> dict[str, float]:
     history = trainer.state.log_history
     return {
         "step": statistics.median(clock.seconds),
-        "rate": trained / sum(clock.seconds),
+        "cpu": statistics.median(clock.cpu_seconds),
+        "rate": trained / sum(clock.cpu_seconds),
         "tokens": max(entry.get("num_tokens", 0) for entry in history),
         "loss": next(entry["train_loss"] for entry in reversed(history) if "train_loss" in entry),
     }
@@ -173,7 +178,10 @@ def on_cpu(rows: int, repeats: int, packed_rows: int) -> dict[str, Any]:
                 figures = ways[name](f"{name}-{repeat}")
                 if repeat:
                     found[name].append(figures)
-                print(f"{name:<7}{figures['step'] * 1000:8.1f} ms a step", file=sys.stderr)
+                print(
+                    f"{name:<7}{figures['step'] * 1000:8.1f} ms a step, {figures['cpu'] * 1000:.1f} of CPU",
+                    file=sys.stderr,
+                )
     ours, trl = found["ours"][0], found["trl"][0]
     if ours["tokens"] != trl["tokens"] or abs(ours["loss"] - trl["loss"]) > 1e-4 * trl["loss"]:
         raise SystemExit(f"the two sides did not do the same: {ours} against {trl}")
@@ -184,9 +192,11 @@ def on_cpu(rows: int, repeats: int, packed_rows: int) -> dict[str, Any]:
     return {
         "packing_efficiency": round(packing_efficiency(packed_rows, 8192), 4),
         "step_time_vs_trl": round(median("ours", "step") / median("trl", "step"), 4),
+        "step_cpu_vs_trl": round(median("ours", "cpu") / median("trl", "cpu"), 4),
         "step_ms": {name: round(1000 * median(name, "step"), 2) for name in ("ours", "trl")},
-        "step_ms_of_repeats": {n: [round(1000 * one["step"], 2) for one in found[n]] for n in ("ours", "trl")},
+        "cpu_ms_of_repeats": {n: [round(1000 * one["cpu"], 2) for one in found[n]] for n in ("ours", "trl")},
         "packed_vs_padded": round(median("packed", "rate") / median("ours", "rate"), 4),
+        "load": os.getloadavg()[0],
         "loss": {"ours": ours["loss"], "trl": trl["loss"]},
         "tokens": ours["tokens"],
     }
