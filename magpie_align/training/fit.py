@@ -35,9 +35,9 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
             "change micro_batch_size: the batch size decides the result and is not changed for you"
         )
     if "8bit" in settings.optimizer or settings.optimizer.startswith("paged"):
-        adapter.need_bitsandbytes(f"optimizer: {settings.optimizer}", "take adamw_torch_fused")
-    if settings.liger and not torch.cuda.is_available():
-        raise StageError("liger: its kernels need a GPU, and there is none here; leave it out")
+        adapter.need_gpu(f"optimizer: {settings.optimizer}", "bitsandbytes", "take adamw_torch_fused")
+    if settings.liger:
+        adapter.need_gpu("liger", "liger_kernel", "leave it out")
     given = {
         "output_dir": str(work / "checkpoints"),
         "learning_rate": settings.learning_rate,
