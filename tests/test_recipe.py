@@ -56,6 +56,17 @@ def test_seed_and_engine_are_inherited_unless_a_stage_has_its_own(workdir: Path)
     assert (engine.kind, engine.max_model_len) == ("transformers", 64)
 
 
+def test_a_recipe_file_anywhere_extends_one_by_name(workdir: Path) -> None:
+    """One of its own folder, or one that comes with the package."""
+    (workdir / "recipes").mkdir()
+    (workdir / "recipes/ours.yaml").write_text("defaults: [quickstart, _self_]\nname: ours\njobs: 1\n")
+    (workdir / "mine.yaml").write_text("defaults: [ours, _self_]\nname: mine\nstages: {base: {steps: 7}}\n")
+    found = load("mine.yaml", [])
+    assert (found.recipe.name, found.recipe.jobs) == ("mine", 1)
+    assert nodes(recipe="mine.yaml")["base"].stage.steps == 7
+    assert nodes(recipe="mine.yaml").keys() == nodes(recipe="quickstart").keys()
+
+
 def test_how_a_training_is_spread_is_inherited_and_decides_nothing(workdir: Path) -> None:
     alone, spread = load("dpo_100k", []), load("dpo_100k", ["distributed.kind=fsdp2", "distributed.processes=4"])
     nodes = {node.name: node for node in spread.nodes}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from magpie_align.errors import AGAIN, AgainError, MagpieError, StageError
 from magpie_align.flow.graph import Node
+from magpie_align.flow.leave import Notice
 from magpie_align.flow.progress import read_progress
 from magpie_align.flow.view import View
 
@@ -35,6 +36,7 @@ class _Job:
     process: "subprocess.Popen[bytes]"
     file: Path
     started: float = field(default_factory=time.monotonic)
+    leaving: bool = False
 
     @property
     def seconds(self) -> float:
@@ -46,9 +48,23 @@ class _Job:
         code = self.process.returncode
         said = note.read_text() if note.exists() else f"its process ended with {_ending(code)}"
         name, log = self.nodes[0].name, self.nodes[0].artifact.log
-        if code == AGAIN:
+        if self.left:
             return AgainError(f"stage '{name}' left early as asked: {said}; the same command goes on from here")
         return StageError(f"stage '{name}' failed: {said} (log: {log})")
+
+    def leave(self, notice: Notice) -> None:
+        """Pass on that it should leave; once the grace is over, end it."""
+        if notice.given and not self.leaving:
+            self.leaving = True
+            self.process.send_signal(signal.SIGUSR1)
+        if notice.over:
+            _stop([self])
+
+    @property
+    def left(self) -> bool:
+        """Whether it ended because it was asked to: by itself, before it could listen, or at the end of the grace."""
+        code = self.process.returncode
+        return code == AGAIN or (self.leaving and code not in (0, 1))
 
     def made(self) -> list[Node]:
         """Those of its stages that are done since last asked."""
@@ -64,10 +80,14 @@ def _ending(code: int) -> str:
 def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], Path | None]) -> None:
     """Make every node's artifact. `locate` turns an external model's name into its folder, if it is needed here.
 
-    Raises StageError for the first stage that fails, once the others that were running have ended, and AgainError for one that
-    was asked to leave.
+    Raises StageError for the first stage that fails, once the others that were running have ended, and AgainError if it was
+    asked to leave before all was made.
     """
-    with tempfile.TemporaryDirectory(prefix="magpie-") as scratch, _terminated_as_interrupt():
+    with (
+        tempfile.TemporaryDirectory(prefix="magpie-") as scratch,
+        _terminated_as_interrupt(),
+        Notice().heard() as notice,
+    ):
         done = [n for n in nodes if n.artifact.done]
         waiting = [n for n in nodes if n not in done]
         running: list[_Job] = []
@@ -75,8 +95,8 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
         for node in done:
             view.skip(node)
         try:
-            while running or (waiting and not failure):
-                while not failure and len(running) < jobs:
+            while running or (waiting and not failure and not notice.given):
+                while not failure and not notice.given and len(running) < jobs:
                     nodes = _next(waiting, running, done)
                     if not nodes:
                         break
@@ -86,6 +106,7 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
                         view.start(node)
                 time.sleep(_POLL)
                 for job in list(running):
+                    job.leave(notice)
                     ended = job.process.poll() is not None
                     for node in job.made():
                         done.append(node)
@@ -102,17 +123,24 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
             _stop(running)
     if failure:
         raise failure
+    if waiting:
+        raise AgainError("left early as asked, between two stages; the same command goes on from here")
 
 
 def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Path | None]) -> None:
-    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails."""
-    with tempfile.TemporaryDirectory(prefix="magpie-") as scratch, _terminated_as_interrupt():
+    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails, AgainError if asked to leave."""
+    with (
+        tempfile.TemporaryDirectory(prefix="magpie-") as scratch,
+        _terminated_as_interrupt(),
+        Notice().heard() as notice,
+    ):
         job = _start([node], Path(scratch), locate, shard)
         view.start(node)
-        progress = node.artifact.progress.with_name(f"progress-{shard.number}-of-{shard.of}.json")
+        progress = node.artifact.progress_of(str(shard))
         try:
             while job.process.poll() is None:
                 time.sleep(_POLL)
+                job.leave(notice)
                 view.update(node, read_progress(progress))
         finally:
             _stop([job])

@@ -106,7 +106,8 @@ def save(trainer: Any, out: Path) -> None:
         base = type(trained).from_pretrained(trained.config._name_or_path, dtype=trained.config.dtype, **labels)
         merged = PeftModel.from_pretrained(base, str(out / FOLDER)).merge_and_unload()
         merged.config.pad_token_id = trained.config.pad_token_id
-        merged.generation_config = trained.generation_config
+        if hasattr(trained, "generation_config"):
+            merged.generation_config = trained.generation_config
         merged.save_pretrained(out)
     trainer.accelerator.wait_for_everyone()
 
