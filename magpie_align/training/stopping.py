@@ -1,4 +1,7 @@
-"""Stopping a training when asked by a signal: at the end of a step, all processes at the same one, with a checkpoint."""
+"""Stopping a training when asked by a signal: at the end of a step, all processes at the same one, with a checkpoint.
+
+What tables do of themselves (see `magpie_align.flow.leave`) a training does by a checkpoint, for SIGTERM as well.
+"""
 
 import signal
 import threading
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magpie_align.errors import AgainError
+from magpie_align.flow import leave
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -43,6 +47,8 @@ def stoppable() -> Iterator[Stop]:
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
+        if leave.asked():
+            ask()
         yield stop
     finally:
         _noted = None
