@@ -19,7 +19,7 @@ def weigh_by_samples(trainer: Any) -> None:
     def collected(*args: Any) -> Any:
         batches, count = collect(*args)
         sizes = [len(batch["input_ids"]) for batch in batches]
-        if filled(trainer):
+        if sizes and filled(trainer):
             sizes[-1] = 0
         usual = _over_processes(trainer, sum(sizes)) / max(len(batches), 1)
         weights[:] = [size / usual for size in sizes]
