@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from magpie_align.errors import StageError
-from magpie_align.training.order import filled
+from magpie_align.training.order import filled, heard
 
 
 def weigh_by_samples(trainer: Any) -> None:
@@ -26,8 +26,9 @@ def weigh_by_samples(trainer: Any) -> None:
         return batches, count
 
     def weighed(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        result = compute(model, inputs, *args, **kwargs)
         weight = weights.pop(0) if model.training else 1.0
+        with heard(trainer, weight > 0):
+            result = compute(model, inputs, *args, **kwargs)
         return (result[0] * weight, *result[1:]) if isinstance(result, tuple) else result * weight
 
     trainer.get_batch_samples, trainer.compute_loss = collected, weighed
