@@ -2,7 +2,8 @@ from typing import ClassVar
 
 from magpie_align.evaluation.judging.settings import JudgePrompt
 from magpie_align.flow.stage import Context, DataRef, Product, Stage
-from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
+from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
 class MtBench(Stage, Judging):

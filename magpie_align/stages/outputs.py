@@ -59,7 +59,8 @@ class Outputs(Stage, Answers):
 
     def run(self, ctx: Context) -> None:
         from magpie_align.engines.template import load_template
-        from magpie_align.evaluation.outputs import SCHEMA, Answering, write_outputs
+        from magpie_align.evaluation.answering import Answering, write_outputs
+        from magpie_align.evaluation.outputs import SCHEMA
         from magpie_align.stages._questions import sum_up
 
         questions = self._questions(ctx)

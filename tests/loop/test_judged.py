@@ -161,6 +161,26 @@ def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, mode
         assert not (folder / "scores.json").exists()
 
 
+def test_a_judge_held_to_the_form_gives_verdicts(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
+    """Noise held to the form is verdicts, and those are counted as they are written: none is unreadable unless it is cut."""
+    wild = give_answers(stand, tmp_path, model, "wildbench")
+    held = {"structured": True, "text_length": 20, "max_tokens": 300}
+    loose = {"max_failures": 0.5}  # so young a model writes on to the last token now and then
+    made = stand.run("r", "wildbench", **wild, **served(port), **loose, prompt=prompt("wildbench_reward") | held)
+    lines = [json.loads(line) for line in (made.out / "judgments.jsonl").read_text().splitlines()]
+    assert {line["failure"] for line in lines} <= {None, "cut: the judge did not end within its max_tokens"}
+    for line in lines:
+        if line["failure"] is None:
+            choice = json.loads(line["text"], strict=False)["choice"]
+            share = {"A": 1, "B": 0}[choice[0]] if "=" not in choice else 0.5
+            assert (line["value"], line["decisive"]) == (share, choice.endswith("++"))
+    scored = stand.run(
+        "s", "wildbench", outputs="wildbench", **served(port), **loose, prompt=prompt("wildbench_score") | held
+    )
+    (one,) = [found for found in read_scored(scored.out) if found.score.metric == "score"]
+    assert 5 <= one.score.n <= 10 and all(value in [n / 10 for n in range(1, 11)] for value in one.items.values())
+
+
 def test_a_reward_model_judges_as_it_rewards(stand: Stand, tmp_path: Path) -> None:
     """The higher of the model's own rewards wins, in every benchmark that compares; each answer is scored once."""
     import torch
@@ -201,7 +221,7 @@ def test_a_reward_model_judges_as_it_rewards(stand: Stand, tmp_path: Path) -> No
 RECIPE = """
 name: judged
 stages:
-  ours:   {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/ours.json}}
+  ours:   {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/ours.json, temperature: 0, repetition_penalty: 1}}
   theirs: {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/theirs.json}}
   judged:
     use: alpaca_eval
