@@ -23,7 +23,8 @@ class Scored:
     """A score with what it takes to compare it.
 
     `key` holds, as plain values, all that decides what the score means (see `leaderboard`); `items` the value of each item,
-    by an id that is the same in every run, where their mean is the score: two runs are compared on them. `part_of` names the
+    where their mean is the score: two runs are compared on them, so their ids (`TASK/QUESTION` or `TASK/QUESTION/PART`) are the
+    same in every run. `part_of` names the
     group whose part this score is: it is kept, and not shown beside the group. `counts` are items that went wrong without
     being failures, such as `truncated` and `empty` answers, which a report shows where they are not 0.
     """
