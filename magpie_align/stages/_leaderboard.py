@@ -80,9 +80,7 @@ def markdown(sections: Sequence[Section]) -> list[str]:
 
 def training_settings(artifact: Path) -> dict[str, Any]:
     """How the model that an evaluation scored was trained, as far as published rows tell it; its base by its bare name."""
-    store, manifest = artifact.parent, _manifest(artifact)
-    while "model" not in manifest["settings"] and "scores" in manifest["settings"]:  # the stage `untouched`
-        manifest = _manifest(store / manifest["inputs"][manifest["settings"]["scores"]])
+    store, manifest = artifact.parent, _naming_model(artifact)
     chain = list(_models(manifest, store))
     trained = chain[0] if chain else None
     found = {}
@@ -103,6 +101,17 @@ def _models(manifest: Mapping[str, Any], store: Path) -> Iterator[dict[str, Any]
         below = _manifest(store / folder)
         yield below
         yield from _models(below, store)
+
+
+def _naming_model(artifact: Path) -> dict[str, Any]:
+    """The manifest that names the model: of `untouched` that of its scores, of a judged benchmark that of its outputs."""
+    manifest = _manifest(artifact)
+    while "model" not in manifest["settings"]:
+        ref = manifest["settings"].get("scores") or manifest["settings"].get("outputs")
+        if ref is None:
+            break  # answers that somebody published
+        manifest = _manifest(artifact.parent / manifest["inputs"][ref])
+    return manifest
 
 
 def _manifest(artifact: Path) -> dict[str, Any]:
@@ -169,6 +178,6 @@ def _named(store: Path) -> dict[str, tuple[str, str | None, str]]:
 
 
 def _model_name(artifact: Path) -> str:
-    manifest = _manifest(artifact)
+    manifest = _naming_model(artifact)
     ref = str(manifest["settings"].get("model", artifact.name))
     return str(manifest["inputs"].get(ref, ref))

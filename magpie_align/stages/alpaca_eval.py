@@ -6,7 +6,7 @@ from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
 from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
-class AlpacaEval(Stage, Judging):
+class AlpacaEval(Judging, Stage):
     """AlpacaEval 2: win rate against a baseline, and length-controlled where a calibration is given."""
 
     produces: ClassVar[Product] = "scores"

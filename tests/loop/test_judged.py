@@ -56,6 +56,11 @@ def make_model(folder: Path, reward: bool = False) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_model(tmp_path_factory.mktemp("mini"))
