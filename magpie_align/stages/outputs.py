@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Outputs(Stage, Answers):
     """A model answers the questions of AlpacaEval, Arena-Hard, WildBench or MT-Bench, for a judge; decoded as the paper does."""
 
+    sharded: ClassVar[bool] = True
     produces: ClassVar[Product] = "rows"
 
     model: ModelRef

@@ -258,6 +258,6 @@ def test_a_recipe_that_fails_is_run_again_and_reports(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert len(server.seen) == 15, "only what was missing is asked again"
-    (row,) = json.loads((tmp_path / "runs/judged/results.json").read_text())
+    (row,) = json.loads((tmp_path / "runs/results.json").read_text())
     assert (row["model"], row["task"], row["metric"], row["n"]) == ("ours", "alpaca_eval", "win_rate", 8)
     assert row["value"] == pytest.approx(1 / (1 + math.exp(-1)))
