@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint test-slurm claims kill-resume ranks interrupted flat-memory wheel clean
+.PHONY: install quickstart test lint test-slurm browser claims kill-resume ranks interrupted flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -45,6 +45,11 @@ test: lint
 # slurmd, slurm-client, munge and shellcheck.
 test-slurm: $(TOOLS)
 	$(BIN)/pytest tests/slurm -m slurm -n 2 --dist load
+
+# report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
+browser: $(TOOLS)
+	command -v chromium
+	$(BIN)/pytest tests/report/html/test_chromium.py
 
 # The claims of the miniature over three seeds, half an hour.
 claims: install

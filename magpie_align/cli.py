@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as
 """
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -93,7 +94,8 @@ def _dispatch(args: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, _run)
+    command = "" if flags else shlex.join(["python", "-m", "magpie_align", *args])
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, partial(_run, command))
     if verb in CLUSTER:
         dry = {a for a in overrides if a in ("dry_run=true", "dry_run=false")} if verb == "submit" else set()
         act = partial(_cluster, verb, "--dry-run" in flags or "dry_run=true" in dry)
@@ -202,7 +204,8 @@ def _check(plan: "Plan") -> None:
     )
 
 
-def _run(plan: "Plan") -> None:
+def _run(command: str, plan: "Plan") -> None:
+    """Run the whole recipe. `command` is how it was asked for, or nothing where that asks for more than this run."""
     from contextlib import nullcontext
 
     from rich.console import Console
@@ -223,7 +226,7 @@ def _run(plan: "Plan") -> None:
         run_graph(plan.nodes, recipe.jobs, view, externals.get)
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
-    _show_reports(plan)
+    _show_reports(plan, command)
 
 
 def _cluster(verb: str, dry_run: bool, plan: "Plan") -> None:
@@ -383,8 +386,8 @@ def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
     print(f"leaderboard: {file}")
 
 
-def _show_reports(plan: "Plan", only: str | None = None) -> None:
-    """Copy each report (or only that of one stage) beside the recipe, print it, and name it last."""
+def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> None:
+    """Copy each report (or only that of one stage) beside the recipe, print it, write the page of the run, name the report last."""
     from magpie_align.pricing.verb import keep_costs
 
     last = plan.recipe.output
@@ -395,4 +398,17 @@ def _show_reports(plan: "Plan", only: str | None = None) -> None:
             last = plan.recipe.output / "report.md"
             keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
             print(f"\n{last.read_text()}")
+    if last.suffix:
+        print(f"page: {_write_page(plan, command)}")
     print(f"report: {last}" if last.suffix else f"done: {last}")
+
+
+def _write_page(plan: "Plan", command: str) -> Path:
+    """`report.html` beside the reports."""
+    from magpie_align.report.html import Run, write_html
+    from magpie_align.report.lineage import lineage
+
+    recipe = plan.recipe
+    command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
+    made = lineage({node.name: node.artifact.folder for node in plan.nodes})
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made), recipe.output)
