@@ -79,7 +79,7 @@ def port(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "VLLM_CPU_KVCACHE_SPACE": "1"}
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 1500
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
@@ -126,6 +126,7 @@ def likely_labels(port: int, model: str) -> list[str]:
     return words[:2]
 
 
+@pytest.mark.served
 def test_a_served_judge_and_one_that_the_stage_runs_say_the_same(
     stand: Stand, port: int, model: str, tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_served_judge_and_one_that_the_stage_runs_say_the_same(
     assert over.summary["tokens_in"] > 8 and here.summary["engine"]["engine"] == "vllm"
 
 
+@pytest.mark.served
 def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
     """Of four benchmarks none is reported; every failure is counted by kind and listed."""
     alpaca, arena = (give_answers(stand, tmp_path, model, form) for form in ("alpaca", "arena"))
@@ -166,6 +168,7 @@ def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, mode
         assert not (folder / "scores.json").exists()
 
 
+@pytest.mark.served
 def test_a_judge_held_to_the_form_gives_verdicts(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
     """Noise held to the form is verdicts, and those are counted as they are written: none is unreadable unless it is cut."""
     wild = give_answers(stand, tmp_path, model, "wildbench")
