@@ -12,14 +12,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magpie_align.errors import LockedError, StageError
+from magpie_align.errors import AgainError, LockedError, StageError
+from magpie_align.flow import leave
 
 Row = dict[str, Any]
 MOST_PARTS = 20_000
@@ -38,6 +39,9 @@ class Shard:
 
     number: int
     of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.of}"
 
     def chunks(self, total: int) -> range:
         """Which of `total` chunks are its own: neighbours, and each chunk is in exactly one shard."""
@@ -81,12 +85,16 @@ class Table:
         return self._journal / f"{chunk:06d}.jsonl"
 
     def missing(self) -> Iterator[int]:
-        """Indices not finished when asked, ascending; lazy, so memory does not grow with `total`."""
+        """Indices not finished when asked, ascending; lazy, so memory does not grow with `total`.
+
+        None come any more once this process was asked to leave.
+        """
         for chunk in self._own:
             if chunk not in self._sealed:
                 have = set(self._open.get(chunk, ()))
                 first = chunk * self._chunk
-                yield from (i for i in range(first, first + self._size(chunk)) if i not in have)
+                indices = (i for i in range(first, first + self._size(chunk)) if i not in have)
+                yield from takewhile(lambda _: not leave.asked(), indices)
 
     def wanted(self, rows: Iterable[Row], per: int = 1) -> Iterator[tuple[int, Row]]:
         """(index, input row) of each missing row, where input row `n` makes the rows `n * per` to `n * per + per - 1`.
@@ -140,7 +148,9 @@ class Table:
         self._keep(index, row)
 
     def close(self) -> None:
-        """Say that all rows are in; raises StageError if some are not."""
+        """Say that all rows are in; raises StageError if some are not, AgainError if that is because it was asked to leave."""
+        if self.done != self.size and leave.asked():
+            raise AgainError(f"left early with {self.done} of {self.size} rows done, all of them kept")
         if self.done != self.size:
             raise StageError(f"{self.size - self.done} of {self.size} rows were never finished")
 

@@ -29,8 +29,8 @@ TOKEN_TILE, VOCABULARY_TILE = 4096, 32768
 """How many logits TRL's fused loss holds at once."""
 QUANTISED = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a weight in 4 bits with its scales, which are quantised too (Dettmers et al. 2023, section 3)."""
-ZERO_BUCKET, ZERO_LIVE = 500_000_000, 1_000_000_000
-"""DeepSpeed's own defaults, in elements: a bucket of gradients, and the weights gathered at once under ZeRO-3."""
+ZERO_LIVE = 1_000_000_000
+"""Weights that DeepSpeed gathers at once under ZeRO-3, its own default. Its buckets are of hidden x hidden gradients."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class TrainingJob:
 
     `dtype_bytes` is the size of a weight as loaded: 4, 2, or 0.5 for a base quantised to 4 bits; `compute_bytes` that of an
     activation. `adapter_rank` is for an adapter on every linear layer; None trains all weights. `offload` keeps the optimizer
-    (and under ZeRO-2 and 3 the gradients) in host memory. `zero_stage` 0 is plain data parallelism.
+    (and under ZeRO-2 and 3 the gradients) in host memory. `zero_stage` 0 is plain data parallelism; FSDP2 counts as
+    stage 3.
     """
 
     method: Method
@@ -133,13 +134,12 @@ def _weights(shape: Shape, job: TrainingJob) -> float:
 
 
 def _states(shape: Shape, job: TrainingJob, trained: int) -> tuple[float, float, float]:
-    """Weights, gradients, optimizer. Under ZeRO the trained weights are also kept in 32 bits, with the states (12 bytes each)."""
+    """Weights, gradients, optimizer. No copy in 32 bits is kept of 16-bit weights, under ZeRO neither (see `distributed`)."""
     zero, adapter = job.zero_stage, job.adapter_rank is not None
     own = 4.0 if adapter else job.dtype_bytes
     weights = _weights(shape, job) + (trained * own / (job.gpus if zero == 3 else 1) if adapter else 0)
     gradients = trained * own / (job.gpus if zero >= 2 else 1)
-    per_weight = 12.0 if zero and job.compute_bytes == 2 else _optimizer_bytes(job.optimizer, own)
-    optimizer = trained * per_weight / (job.gpus if zero else 1)
+    optimizer = trained * _optimizer_bytes(job.optimizer, own) / (job.gpus if zero else 1)
     if job.offload:
         return weights, 0.0 if zero >= 2 else gradients, 0.0
     return weights, gradients, optimizer
@@ -163,9 +163,10 @@ def _activations(shape: Shape, job: TrainingJob) -> Layers:
     """What autograd keeps of a block, a token: see `_block`. With checkpointing its input alone, and one block is done anew."""
     residual = shape.hidden * job.compute_bytes
     block, gradients = _block(shape, job)
-    blocks = (residual * shape.layers + block) if job.gradient_checkpointing else block * shape.layers
-    kept = residual * shape.layers if job.gradient_checkpointing else block * shape.layers
-    return Layers(kept * job.tokens, (blocks + gradients) * job.tokens)
+    kept = (residual if job.gradient_checkpointing else block) * shape.layers
+    anew = block if job.gradient_checkpointing else 0.0
+    last_norm = shape.hidden * (4 + 3 * job.compute_bytes)
+    return Layers((kept + last_norm) * job.tokens, (kept + anew + gradients) * job.tokens)
 
 
 def _block(shape: Shape, job: TrainingJob) -> tuple[float, float]:
@@ -176,11 +177,11 @@ def _block(shape: Shape, job: TrainingJob) -> tuple[float, float]:
     """
     h, f, c = shape.hidden, shape.intermediate, job.compute_bytes
     norms = 2 * h * (4 + 2 * c)
-    attention = c * (2 * shape.query + 2 * shape.key) + c * shape.query + 4 * shape.heads
+    attention = c * (3 * shape.query + 2 * shape.key) + 4 * shape.heads
     kept = norms + attention + 4 * f * c
     if job.adapter_rank:
         kept += c * sum(i + job.adapter_rank for i, _ in shape.linear) - c * (2 * h + f + shape.query)
-    return kept, 3 * f * c
+    return kept, c * (f + 5.5 * h)
 
 
 def _loss(shape: Shape, job: TrainingJob) -> float:
@@ -208,6 +209,6 @@ def _communication(shape: Shape, job: TrainingJob, trained: int) -> float:
         return casts
     if job.zero_stage == 0:
         return casts + trained * own
-    bucket = min(ZERO_BUCKET, trained) * 2 * 2.0
-    live = min(ZERO_LIVE, shape.parameters) * 2.0 if job.zero_stage == 3 else 0.0
+    bucket = 2 * shape.hidden**2 * own
+    live = min(ZERO_LIVE, shape.parameters) * min(job.dtype_bytes, 2.0) if job.zero_stage == 3 else 0.0
     return casts / (job.gpus if job.zero_stage == 3 else 1) + bucket + live
