@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint claims kill-resume flat-memory wheel clean
+.PHONY: install quickstart test lint claims kill-resume ranks interrupted flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -51,6 +51,16 @@ kill-resume: install
 	$(BIN)/python tests/loop/kill_resume.py --kills 20
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50 --engine vllm
+
+# A training in two processes against one, under every launcher: the same losses over 50 steps, the same model in transformers and
+# vLLM; and interrupted and resumed.
+ranks: $(TOOLS)
+	$(BIN)/python -m tests.training.ranks --vllm
+	$(BIN)/python -m tests.training.ranks --ways sft --interrupt
+
+# A training interrupted at ten random steps and resumed: every bit the same.
+interrupted: $(TOOLS)
+	$(BIN)/python -m tests.training.interrupted
 
 # Both steps of synthesis for 100,000 rows: the memory of the process does not grow.
 flat-memory: install

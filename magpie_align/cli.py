@@ -1,4 +1,7 @@
-"""The verbs: run (default), plan, check, stage, list. Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 130 interrupted."""
+"""The verbs: run (default), plan, check, stage, list.
+
+Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as asked, 130 interrupted.
+"""
 
 import os
 import shutil
@@ -9,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import ConfigError, MagpieError, suggest
+from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
+    except AgainError as error:
+        print(error, file=sys.stderr)
+        return AGAIN
     except MagpieError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,6 +20,14 @@ class LockedError(MagpieError):
     """Another process is making the same artifact."""
 
 
+class AgainError(MagpieError):
+    """It was asked to leave and has saved its work: exit code 75, start it again for the rest."""
+
+
+AGAIN = 75
+"""The exit code that says so; sysexits.h calls it EX_TEMPFAIL."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word nearest to `word`, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -1,8 +1,8 @@
 """From a recipe's YAML to a typed graph. The only module that imports Hydra.
 
 A recipe is a YAML file in `recipes/` (the package's, or a `recipes/` folder where you are) composed from the groups in `conf/`.
-Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed` and
-`engine` given at the top are inherited by every stage that has such a setting and does not give its own.
+Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed`,
+`engine` and `distributed` given at the top are inherited by every stage that has such a setting and does not give its own.
 """
 
 import importlib
@@ -28,7 +28,7 @@ from magpie_align.pricing.resources import Resources
 from magpie_align.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
-_INHERITED = ("seed", "engine")
+_INHERITED = ("seed", "engine", "distributed")
 
 
 def packaged(folder: str) -> Path:
@@ -44,6 +44,7 @@ class Recipe(Settings):
     description: str = ""
     seed: int = 0
     engine: dict[str, Any] = {}
+    distributed: dict[str, Any] = {}
     store: Path = Path("store")
     output: Path = Path("runs")
     jobs: int = Field(1, ge=1)

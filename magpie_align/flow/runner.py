@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import StageError
+from magpie_align.errors import AGAIN, AgainError, MagpieError, StageError
 from magpie_align.flow.graph import Node
 from magpie_align.flow.progress import read_progress
 from magpie_align.flow.view import View
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from magpie_align.flow.table import Shard
 
 _POLL = 0.05
-_GRACE = 20.0  # seconds a worker has to save its state when the run is interrupted
 
 
 @dataclass
@@ -41,12 +40,15 @@ class _Job:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def problem(self) -> str:
-        """Why it failed, in the worker's own words where it had any."""
+    def problem(self) -> MagpieError:
+        """Why it did not finish, in the worker's own words where it had any."""
         note = self.file.with_suffix(".error")
         code = self.process.returncode
         said = note.read_text() if note.exists() else f"its process ended with {_ending(code)}"
-        return f"stage '{self.nodes[0].name}' failed: {said} (log: {self.nodes[0].artifact.log})"
+        name, log = self.nodes[0].name, self.nodes[0].artifact.log
+        if code == AGAIN:
+            return AgainError(f"stage '{name}' left early as asked: {said}; the same command goes on from here")
+        return StageError(f"stage '{name}' failed: {said} (log: {log})")
 
     def made(self) -> list[Node]:
         """Those of its stages that are done since last asked."""
@@ -62,13 +64,14 @@ def _ending(code: int) -> str:
 def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], Path | None]) -> None:
     """Make every node's artifact. `locate` turns an external model's name into its folder, if it is needed here.
 
-    Raises StageError for the first stage that fails, once the others that were running have ended.
+    Raises StageError for the first stage that fails, once the others that were running have ended, and AgainError for one that
+    was asked to leave.
     """
     with tempfile.TemporaryDirectory(prefix="magpie-") as scratch, _terminated_as_interrupt():
         done = [n for n in nodes if n.artifact.done]
         waiting = [n for n in nodes if n not in done]
         running: list[_Job] = []
-        failure: str | None = None
+        failure: MagpieError | None = None
         for node in done:
             view.skip(node)
         try:
@@ -98,7 +101,7 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
         finally:
             _stop(running)
     if failure:
-        raise StageError(failure)
+        raise failure
 
 
 def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Path | None]) -> None:
@@ -115,7 +118,7 @@ def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Pa
             _stop([job])
         if job.process.returncode:
             view.fail(node, job.seconds)
-            raise StageError(job.problem())
+            raise job.problem()
 
 
 def _next(waiting: list[Node], running: list[_Job], done: list[Node]) -> list[Node]:
@@ -183,13 +186,14 @@ def worker_environment() -> dict[str, str]:
 
 
 def _stop(running: list[_Job]) -> None:
-    """Ask the workers to end, and after a grace make them."""
+    """Ask the workers to end, and after the grace of their stage make them; a second Ctrl-C makes them at once."""
     for job in running:
         job.process.terminate()
-    deadline = time.monotonic() + _GRACE
+    asked = time.monotonic()
     for job in running:
+        grace = max((node.stage.grace for node in job.nodes), default=0.0)
         try:
-            job.process.wait(max(0.0, deadline - time.monotonic()))
+            job.process.wait(max(0.0, asked + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(job.process.pid, signal.SIGKILL)
             job.process.wait()

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from magpie_align.errors import MagpieError
+from magpie_align.errors import AGAIN, AgainError, MagpieError
 from magpie_align.flow.progress import Progress
 from magpie_align.flow.stage import Context, Stage
 from magpie_align.flow.store import Artifact
@@ -30,7 +30,10 @@ _PACKAGES = (
 
 
 def main(job_file: Path) -> int:
-    """Exit code 0 when the artifact is done, by this process or by another meanwhile; 1 with a sentence otherwise."""
+    """Exit code 0 when the artifact is done, by this process or by another meanwhile; 1 with a sentence otherwise.
+
+    75 where it was asked to leave and has saved its work.
+    """
     tasks = [_Task(described) for described in json.loads(job_file.read_text())]
     try:
         with ExitStack() as held:
@@ -38,6 +41,10 @@ def main(job_file: Path) -> int:
                 held.enter_context(task.artifact.lock(task.shard_name))
             _make([task for task in tasks if not task.artifact.done])
         return 0
+    except AgainError as error:
+        print(error)
+        job_file.with_suffix(".error").write_text(str(error))
+        return AGAIN
     except MagpieError as error:
         problem = str(error)
     except Exception as error:
