@@ -146,7 +146,9 @@ def size_text(size: Span) -> str:
 
 
 def money_text(money: Span, currency: str) -> str:
-    return f"{currency}{brief(money.high, 2)}" if money.low == money.high else f"{currency}{money.text(2)}"
+    if money.low == 0 < money.high:
+        return f"≤ {currency}{brief(money.high, 2)}"
+    return f"{currency}{money.text(2)}"
 
 
 def _figure(value: Span | None, text: Callable[[Span], str]) -> str:

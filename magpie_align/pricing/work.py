@@ -80,6 +80,12 @@ def _responses(node: Node, made: Mapping[str, Made]) -> Work:
     return _generating(node, own.rows, _sum(own.instruction, FRAME), own.response, longest)
 
 
+def _outputs(node: Node, made: Mapping[str, Made]) -> Work:
+    """Answers to questions, few and short beside their answers: what is read counts for nothing."""
+    own, stage = made[node.name], node.stage
+    return _generating(node, own.rows, Span.of(FRAME), own.response, getattr(stage, "max_tokens", 0))
+
+
 def _turns(node: Node, made: Mapping[str, Made]) -> Work:
     """A later question and its answer are two requests over all that was said before; what was read stays in the cache."""
     data, stage = made.get(getattr(node.stage, "data", ""), Made()), node.stage
@@ -145,6 +151,7 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "instructions": _instructions,
     "probe": _probe,
     **dict.fromkeys(("responses", "base_responses"), _responses),
+    "outputs": _outputs,
     "turns": _turns,
     "tags": _tags,
     "safety": _safety,
@@ -154,6 +161,7 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
 }
 _WITHOUT = (
     *(
+        "published_outputs",
         "select",
         "neighbours",
         "pairs",
