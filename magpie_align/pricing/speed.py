@@ -46,7 +46,10 @@ def priced(node: Node, work: Work, shape: Shape, config: Config, basis: Basis) -
         return Priced(_reading(work, shape, basis.resources), memory=held)
     memory, problem = training.memory(node, config, basis.resources)
     return Priced(
-        _training(work, shape, basis.resources), basis.resources.count, memory, problem if basis.explicit else None
+        _training(work, shape, basis.resources),
+        training.gpus(node, basis.resources),
+        memory,
+        problem if basis.explicit else None,
     )
 
 

@@ -80,6 +80,12 @@ def _responses(node: Node, made: Mapping[str, Made]) -> Work:
     return _generating(node, own.rows, _sum(own.instruction, FRAME), own.response, longest)
 
 
+def _outputs(node: Node, made: Mapping[str, Made]) -> Work:
+    """Answers to questions, few and short beside their answers: what is read counts for nothing."""
+    own, stage = made[node.name], node.stage
+    return _generating(node, own.rows, Span.of(FRAME), own.response, getattr(stage, "max_tokens", 0))
+
+
 def _turns(node: Node, made: Mapping[str, Made]) -> Work:
     """A later question and its answer are two requests over all that was said before; what was read stays in the cache."""
     data, stage = made.get(getattr(node.stage, "data", ""), Made()), node.stage
@@ -116,12 +122,14 @@ def _embedded(node: Node, made: Mapping[str, Made]) -> Work | None:
 
 
 def _trained(node: Node, made: Mapping[str, Made]) -> Work:
-    """A row is trained on `epochs` times; a preference pair is two, and a frozen reference reads them once more."""
+    """A row is trained on `epochs` times; a preference pair is two, and where there is a reference it reads them
+    once more."""
     stage: Any = node.stage
     assert isinstance(stage, TrainingSettings)
     data = made.get(stage.data, Made())  # type: ignore[attr-defined]
     sides = 1 if node.kind == "sft" else 2
-    passes = 3 + bool(stage.gradient_checkpointing) + (node.kind == "dpo")
+    backward = 1 if stage.adapter else 2  # a frozen weight needs no gradient of its own
+    passes = 1 + backward + bool(stage.gradient_checkpointing) + (node.kind in ("dpo", "kto"))
     chat = _chat(data)
     cut = chat.at_most(stage.max_length) if chat else None
     return Work("train", stage.model, data.rows, cut, times=sides * stage.epochs, passes=passes)  # type: ignore[attr-defined]
@@ -143,15 +151,17 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "instructions": _instructions,
     "probe": _probe,
     **dict.fromkeys(("responses", "base_responses"), _responses),
+    "outputs": _outputs,
     "turns": _turns,
     "tags": _tags,
     "safety": _safety,
     **dict.fromkeys(("rewards", "base_rewards"), _scored),
     "embed": _embedded,
-    **dict.fromkeys(("sft", "dpo", "reward_model"), _trained),
+    **dict.fromkeys(("sft", "dpo", "kto", "orpo", "cpo", "reward_model"), _trained),
 }
 _WITHOUT = (
     *(
+        "published_outputs",
         "select",
         "neighbours",
         "pairs",
