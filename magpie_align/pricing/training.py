@@ -4,6 +4,7 @@ from magpie_align.errors import ConfigError
 from magpie_align.flow.graph import Node
 from magpie_align.pricing.resources import Resources
 from magpie_align.pricing.shapes import BYTES, Config
+from magpie_align.training.fitting import advice
 from magpie_align.training.memory import GIB, TrainingJob, predict
 from magpie_align.training.settings import TrainingSettings
 
@@ -23,10 +24,9 @@ def memory(node: Node, config: Config, resources: Resources) -> tuple[str, str |
     if needed.fits(device.memory_gib):
         return text, None
     parts = ", ".join(f"{what} {size}" for what, size in needed.lines()[:-1])
+    would = "; or ".join(advice(config, job(node, resources), device.memory_gib)) or "nothing short of larger GPUs"
     return text, (
-        f"this training needs {text} GiB on each GPU ({parts}), and {device.title} has {device.memory_gib:.0f}; lower "
-        "micro_batch_size or max_length, set gradient_checkpointing=true, weights=bfloat16, optimizer=paged_adamw_8bit or "
-        "distributed.kind=zero3, train an adapter, or take larger GPUs"
+        f"this training needs {text} GiB on each GPU ({parts}), and {device.title} has {device.memory_gib:.0f}; what would fit: {would}"
     )
 
 
