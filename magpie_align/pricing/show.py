@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNKNOWN = "unknown"
+COMPARED = ("stage", "rows predicted", "rows", "seconds predicted", "seconds")
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,9 @@ def _table(title: str, headings: Iterable[str]) -> "Table":
 
 def comparison_table(compared: list[Comparison], resources: Resources) -> "Table":
     """What is done: predicted beside measured."""
-    headings = ("rows predicted", "rows", "seconds predicted", "seconds")
-    table = _table(f"Done: predicted on {resources.title}, and measured", headings)
+    table = _table(f"Done: predicted on {resources.title}, and measured", COMPARED[1:])
     for one in compared:
-        table.add_row(one.name, *_compared(one))
+        table.add_row(*compared_cells(one))
     return table
 
 
@@ -93,17 +93,18 @@ def comparison_section(compared: list[Comparison], resources: Resources) -> str:
         "",
         f"Predicted on {resources.title} before the run, without starting processes and loading models, and measured.",
         "",
-        "| stage | rows predicted | rows | seconds predicted | seconds |",
+        f"| {' | '.join(COMPARED)} |",
         "|---|---:|---:|---:|---:|",
     ]
-    lines += [f"| {one.name} | {' | '.join(_compared(one))} |" for one in compared]
+    lines += [f"| {' | '.join(compared_cells(one))} |" for one in compared]
     return "\n".join(lines) + "\n"
 
 
-def _compared(one: Comparison) -> tuple[str, str, str, str]:
+def compared_cells(one: Comparison) -> tuple[str, ...]:
+    """As `COMPARED` names them."""
     rows = Span(*one.predicted_rows).text() if one.predicted_rows else ""
     seconds = Span(*one.predicted_seconds).text(2) if one.predicted_seconds else ""
-    return rows, "" if one.rows is None else brief(one.rows), seconds, brief(one.seconds)
+    return one.name, rows, "" if one.rows is None else brief(one.rows), seconds, brief(one.seconds)
 
 
 def summary(told: list[Estimate], basis: Basis, chosen: str, whole: list[Estimate]) -> list[str]:
