@@ -110,26 +110,34 @@ def compared_cells(one: Comparison) -> tuple[str, ...]:
 def summary(told: list[Estimate], basis: Basis, chosen: str, whole: list[Estimate]) -> list[str]:
     """Plain lines under the table; `whole` is the same recipe in the paper's order, where push-down narrows something."""
     resources, sums = basis.resources, total(told)
-    at = f" at {resources.currency}{resources.price:g} a GPU-hour" if resources.price else ""
+    said = "total" if not sums.unknown else "without what is not known"
     lines = [f"priced on {resources.title}: {chosen}"] if chosen else []
     lines += [f"measured here: {model} at {share:.2f} of the roofline" for model, share in basis.measured.items()]
-    said = "total" if not sums.unknown else "without what is not known"
     lines.append(
         f"{said}: {hours_text(sums.gpu_hours)} GPU-hours, {hours_text(sums.hours)} hours one stage after another, "
-        f"{size_text(sums.disk)} of disk{_cost(sums, resources)}{at}"
+        f"{size_text(sums.disk)} of disk{_cost(sums, resources)}{_rate(sums, resources)}"
     )
     if sums.money.high:
         lines.append(f"of that, APIs: {money_text(sums.money, resources.currency)}")
     if whole:
         plain = total(whole)
-        lines.append(
-            f"in the paper's order (pushdown=false): {hours_text(plain.gpu_hours)} GPU-hours{_cost(plain, resources)}"
-        )
+        hours = hours_text(plain.gpu_hours)
+        lines.append(f"in the paper's order (pushdown=false): {hours} GPU-hours{_cost(plain, resources)}")
     if sums.unknown:
-        lines.append(
-            f"not known beforehand: {', '.join(sums.unknown)} (mean lengths can be given as assume.tokens.STAGE=NUMBER)"
-        )
+        given = "(mean lengths can be given as assume.tokens.STAGE=NUMBER)"
+        lines.append(f"not known beforehand: {', '.join(sums.unknown)} {given}")
     return lines
+
+
+def _rate(sums: Total, resources: Resources) -> str:
+    """The price, and what it comes to where the whole machine is held while some stages use a part of it."""
+    if not resources.price or not sums.gpu_hours.high:
+        return ""
+    held = sums.hours * (resources.count * resources.price) + sums.money
+    return (
+        f" at {resources.currency}{resources.price:g} a GPU-hour, {money_text(held, resources.currency)} with all "
+        f"{resources.count} held throughout"
+    )
 
 
 def _cost(sums: Total, resources: Resources) -> str:
