@@ -194,7 +194,7 @@ def test_planning_imports_nothing_heavy(workdir: Path) -> None:
     program = (
         "import sys\nfrom magpie_align.cli import main\n"
         "for recipe in ('quickstart', 'dpo_100k'): assert main(['plan', f'recipe={recipe}']) == 0\n"
-        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'vllm', 'trl', 'transformers', 'datasets', 'numpy', 'pyarrow'}))"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'vllm', 'trl', 'transformers', 'datasets', 'lm_eval', 'pyarrow'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
