@@ -47,9 +47,9 @@ class Work:
 
 def work_of(node: Node, made: Mapping[str, Made]) -> Work | Literal["unknown"] | None:
     """What a stage does with models; None if it needs none, `unknown` where its work cannot be told beforehand."""
-    rule = _RULES.get(node.kind)
+    rule = RULES.get(node.kind)
     if rule is None:
-        return None if node.kind in _WITHOUT else "unknown"
+        return None if node.kind in WITHOUT else "unknown"
     return rule(node, made)
 
 
@@ -147,7 +147,7 @@ def _sum(tokens: float | None, more: float) -> Span | None:
     return None if tokens is None else Span.of(tokens + more)
 
 
-_RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
+RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "instructions": _instructions,
     "probe": _probe,
     **dict.fromkeys(("responses", "base_responses"), _responses),
@@ -159,7 +159,7 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "embed": _embedded,
     **dict.fromkeys(("sft", "dpo", "kto", "orpo", "cpo", "reward_model"), _trained),
 }
-_WITHOUT = (
+WITHOUT = (
     *(
         "published_outputs",
         "select",

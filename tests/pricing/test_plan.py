@@ -13,7 +13,8 @@ from magpie_align.pricing.estimate import Estimate, estimates
 from magpie_align.pricing.resources import Resources, recognised
 from magpie_align.pricing.show import Total, total
 from magpie_align.pricing.speed import Basis
-from magpie_align.recipe import load
+from magpie_align.pricing.work import RULES, WITHOUT
+from magpie_align.recipe import load, stage_kinds
 from tests.conftest import RECIPES, SMALL
 
 SPREAD = "engine.tensor_parallel_size=4"
@@ -198,3 +199,10 @@ def test_planning_imports_nothing_heavy(workdir: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_kind_of_stage_is_priced_or_known_to_be_unknown() -> None:
+    """A new kind comes up here: say what work it does, or that it needs no model, or that nobody knows."""
+    unknown = {kind for kind in stage_kinds() if kind not in RULES and kind not in WITHOUT}
+    judges = {"alpaca_eval", "arena_hard", "wildbench", "mt_bench"}
+    assert unknown == {"evaluate", "mini_base", "mini_teacher"} | judges
