@@ -117,7 +117,8 @@ def status(plan: Plan) -> None:
     )
     for state in states:
         table.add_row(state.name, state.word, state.jobs, state.detail, state.progress)
-    Console().print(table)
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(table)  # a log has no width to be folded into
     for problem in (problem for state in states for problem in state.problems):
         print(problem)
     print(summary(states))

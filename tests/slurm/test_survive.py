@@ -113,7 +113,7 @@ def test_cancelled_and_submitted_again(shards: Desk, undisturbed: dict[str, str]
     until(lambda: rows_of(shards, 0) > 4 and rows_of(shards, 1) > 4, "rows", 300)
     said = shards.ok("status", SHARDS)
     assert re.search(r"instructions +│ running +│ \d+, \d+ +│ 2 running, 1 queued of 3 shards", said), said
-    assert re.search(r"│ \d+/300 rows  [\d.]+/s  \d+s left", said), said
+    assert re.search(r"│ \d+/300 rows  [\d.]+/s  [\dhms ]+ left", said), said
     assert "cancelled 4 jobs" in shards.ok("cancel", SHARDS)
     until(lambda: not shards.active(), "the jobs to end", 300)
     before = rows_of(shards, 0)
