@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint test-slurm claims kill-resume flat-memory wheel clean
+.PHONY: install quickstart test lint test-slurm browser claims kill-resume ranks interrupted flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -46,6 +46,11 @@ test: lint
 test-slurm: $(TOOLS)
 	$(BIN)/pytest tests/slurm -m slurm -n 2 --dist load
 
+# report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
+browser: $(TOOLS)
+	command -v chromium
+	$(BIN)/pytest tests/report/html/test_chromium.py
+
 # The claims of the miniature over three seeds, half an hour.
 claims: install
 	$(BIN)/python benchmarks/claims.py --seeds 0,1,2
@@ -56,6 +61,16 @@ kill-resume: install
 	$(BIN)/python tests/loop/kill_resume.py --kills 20
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50 --engine vllm
+
+# A training in two processes against one, under every launcher: the same losses over 50 steps, the same model in transformers and
+# vLLM; and interrupted and resumed.
+ranks: $(TOOLS)
+	$(BIN)/python -m tests.training.ranks --vllm
+	$(BIN)/python -m tests.training.ranks --ways sft --interrupt
+
+# A training interrupted at ten random steps and resumed: every bit the same.
+interrupted: $(TOOLS)
+	$(BIN)/python -m tests.training.interrupted
 
 # Both steps of synthesis for 100,000 rows: the memory of the process does not grow.
 flat-memory: install

@@ -1,9 +1,10 @@
-"""The verbs: run (default), plan, check, submit, status, cancel, stage, list.
+"""The verbs: run (default), plan, check, submit, status, cancel, stage, report, list.
 
 Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as asked, 130 interrupted.
 """
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from magpie_align.evaluation.leaderboard import Row
     from magpie_align.flow.graph import Node
     from magpie_align.flow.table import Shard
     from magpie_align.recipe import Plan
@@ -26,13 +29,16 @@ usage: python -m magpie_align [VERB] recipe=NAME [key=value ...] [--multirun]
 
 verbs
   run     make everything the recipe asks for that is not made yet (the default)
-  plan    show the stages, their edges, what is done and what would run; starts nothing
+  plan    show the stages, their edges, what is done and what would run, and what it costs on `resources`; starts nothing,
+          but with --probe the engine, for a minute, to measure how fast it is with the models that are on this machine
   check   prove on the tokenizer and data of every training that its tokens, masks and packing are right, and show first samples
   submit  send it to a Slurm cluster as jobs (launcher=slurm); with --dry-run print the scripts and commands
   status  what the jobs of the last submission are doing, how far, and why any failed
   cancel  stop them; what is made is kept
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
+  report  the leaderboard: every evaluation in the store beside the paper's printed rows, where both were measured alike;
+          with recipe=NAME only that recipe's, without it all there are (store=FOLDER, output=FOLDER)
   list    the recipes, and the kinds of stages they are written in
 
 recipe=NAME names a file in recipes/, or give a path ending in .yaml.
@@ -42,7 +48,7 @@ key=value changes any setting of the recipe, and --multirun runs every combinati
   python -m magpie_align plan recipe=sft_300k stages.sft.learning_rate=1e-5
   python -m magpie_align recipe=quickstart seed=0,1,2 --multirun
 """
-VERBS = ("run", "plan", "check", "submit", "status", "cancel", "stage", "list")
+VERBS = ("run", "plan", "check", "submit", "status", "cancel", "stage", "report", "list")
 CLUSTER = ("submit", "status", "cancel")
 
 
@@ -75,17 +81,21 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"there is no verb '{verb}'{suggest(verb, VERBS) or '; known are: ' + ', '.join(VERBS)}")
     rest = [a for a in args if a != verb]
     flags = {a for a in rest if a.startswith("-")}
-    known = {"submit": {"--dry-run"}, "status": set(), "cancel": set()}.get(verb, {"--multirun", "-m"})
+    sweeps = {"--multirun", "-m"}
+    known = {"submit": {"--dry-run"}, "status": set(), "cancel": set(), "plan": sweeps | {"--probe"}}.get(verb, sweeps)
     unknown = flags - known
     if unknown:
         raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
     if verb == "list":
         return _list()
     names = [a.partition("=")[2] for a in rest if a.startswith("recipe=")]
+    if verb == "report" and not names and not flags:
+        return _report_store(rest)
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, _run)
+    command = "" if flags else shlex.join(["python", "-m", "magpie_align", *args])
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, partial(_run, command))
     if verb in CLUSTER:
         dry = {a for a in overrides if a in ("dry_run=true", "dry_run=false")} if verb == "submit" else set()
         act = partial(_cluster, verb, "--dry-run" in flags or "dry_run=true" in dry)
@@ -101,7 +111,9 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
     from magpie_align.recipe import load, sweep
 
-    if flags:
+    if "--probe" in flags:
+        act = partial(_plan, probe=True)
+    if flags - {"--probe"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
         act(load(names[0], overrides, try_engine=verb in ("run", "stage")))
@@ -130,11 +142,11 @@ def _list() -> int:
     return 0
 
 
-def _plan(plan: "Plan") -> None:
+def _plan(plan: "Plan", probe: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("stage", "kind", "from", "state", "fingerprint", title=plan.recipe.name, title_justify="left")
     for node in plan.nodes:
         sources = ", ".join([*node.inputs, *node.externals]) or "-"
@@ -143,9 +155,21 @@ def _plan(plan: "Plan") -> None:
     console.print(table)
     if plan.needed:
         console.print(_landings(plan))
+    problems = _price(plan, console, probe)
     print(
         f"{len(plan.nodes)} stages, {len(plan.nodes) - len(plan.todo)} done, {len(plan.todo)} to run; engine {plan.engine}"
     )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _price(plan: "Plan", console: "Console", probe: bool) -> list[str]:
+    from magpie_align.pricing.verb import show_costs
+    from magpie_align.recipe import unnarrowed
+
+    recipe, whole = plan.recipe, partial(unnarrowed, plan) if plan.needed else None
+    given = (plan.nodes, recipe.resources, recipe.assume)
+    return show_costs(console, *given, named=recipe.stages, whole=whole, probe=probe)
 
 
 def _landings(plan: "Plan") -> "Table":
@@ -180,7 +204,8 @@ def _check(plan: "Plan") -> None:
     )
 
 
-def _run(plan: "Plan") -> None:
+def _run(command: str, plan: "Plan") -> None:
+    """Run the whole recipe. `command` is how it was asked for, or nothing where that asks for more than this run."""
     from contextlib import nullcontext
 
     from rich.console import Console
@@ -201,7 +226,7 @@ def _run(plan: "Plan") -> None:
         run_graph(plan.nodes, recipe.jobs, view, externals.get)
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
-    _show_reports(plan)
+    _show_reports(plan, command)
 
 
 def _cluster(verb: str, dry_run: bool, plan: "Plan") -> None:
@@ -329,13 +354,61 @@ def _find_externals(nodes: "list[Node]") -> dict[str, Path]:
     return found
 
 
-def _show_reports(plan: "Plan", only: str | None = None) -> None:
-    """Copy each report (or only that of one stage) beside the recipe, print it, and name it last."""
+def _report_store(args: list[str]) -> int:
+    """The leaderboard of a whole store."""
+    given = dict(arg.partition("=")[::2] for arg in args)
+    unknown = sorted(given.keys() - {"store", "output"})
+    if unknown:
+        hint = suggest(unknown[0], ["store", "output", "recipe"])
+        raise ConfigError(f"report without a recipe takes store=FOLDER and output=FOLDER, not '{unknown[0]}'{hint}")
+    from magpie_align.stages._leaderboard import store_rows
+
+    store = Path(given.get("store", "store"))
+    if not store.is_dir():
+        raise ConfigError(f"store: there is no folder '{store}'; give the one of your runs with store=FOLDER")
+    _show_leaderboard(store_rows(store), Path(given.get("output", "runs/leaderboard")))
+    return 0
+
+
+def _report(plan: "Plan") -> None:
+    """The leaderboard of what a recipe has evaluated so far."""
+    from magpie_align.stages._leaderboard import report_rows
+
+    _show_leaderboard(report_rows(plan.nodes), plan.recipe.output)
+
+
+def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
+    from magpie_align.stages._leaderboard import leaderboard, write_leaderboard
+
+    output.mkdir(parents=True, exist_ok=True)
+    file = write_leaderboard(leaderboard(rows, everything=True), output)
+    print(file.read_text())
+    print(f"leaderboard: {file}")
+
+
+def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> None:
+    """Copy each report (or only that of one stage) beside the recipe, print it, write the page of the run, name the report last."""
+    from magpie_align.pricing.verb import keep_costs
+
     last = plan.recipe.output
     for node in plan.nodes:
         if node.stage.produces == "report" and only in (None, node.name):
             for file in sorted(node.artifact.data.iterdir()):
                 shutil.copy(file, plan.recipe.output / file.name)
             last = plan.recipe.output / "report.md"
+            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
             print(f"\n{last.read_text()}")
+    if last.suffix:
+        print(f"page: {_write_page(plan, command)}")
     print(f"report: {last}" if last.suffix else f"done: {last}")
+
+
+def _write_page(plan: "Plan", command: str) -> Path:
+    """`report.html` beside the reports."""
+    from magpie_align.report.html import Run, write_html
+    from magpie_align.report.lineage import lineage
+
+    recipe = plan.recipe
+    command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
+    made = lineage({node.name: node.artifact.folder for node in plan.nodes})
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made), recipe.output)

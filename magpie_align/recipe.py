@@ -1,8 +1,8 @@
 """From a recipe's YAML to a typed graph. The only module that imports Hydra.
 
 A recipe is a YAML file in `recipes/` (the package's, or a `recipes/` folder where you are) composed from the groups in `conf/`.
-Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed` and
-`engine` given at the top are inherited by every stage that has such a setting and does not give its own.
+Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed`,
+`engine` and `distributed` given at the top are inherited by every stage that has such a setting and does not give its own.
 """
 
 import importlib
@@ -24,10 +24,12 @@ from magpie_align.flow.slurm.profile import Profile
 from magpie_align.flow.stage import Stage
 from magpie_align.flow.store import Store
 from magpie_align.narrowing import column_problems, narrowed
+from magpie_align.pricing.assume import Assume
+from magpie_align.pricing.resources import Resources
 from magpie_align.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
-_INHERITED = ("seed", "engine")
+_INHERITED = ("seed", "engine", "distributed")
 
 
 def packaged(folder: str) -> Path:
@@ -43,10 +45,15 @@ class Recipe(Settings):
     description: str = ""
     seed: int = 0
     engine: dict[str, Any] = {}
+    distributed: dict[str, Any] = {}
     store: Path = Path("store")
     output: Path = Path("runs")
     jobs: int = Field(1, ge=1)
     min_free_gb: float = Field(1.0, ge=0)
+    resources: Resources | None = None
+    """What `plan` prices; the GPUs of this machine if left out, or else the paper's."""
+    assume: Assume = Assume()
+    """What `plan` cannot know of the data."""
     pushdown: bool = True
     """Make only what the selections behind it may still want; the rows they select stay the same."""
     launcher: Profile | None = None
@@ -144,6 +151,10 @@ def _graph(recipe: Recipe, auto: str) -> tuple[list[Node], list[Needed]]:
     for name, (_, stage) in typed.items():
         problems += [f"stages.{name}: {problem}" for problem in stage.problems()]
     problems += edge_problems(typed, recipe.stages.keys() - typed.keys())
+    strange = [name for name in recipe.assume.tokens if name not in recipe.stages]
+    problems += [
+        f"assume.tokens.{name}: this recipe has no such stage{suggest(name, recipe.stages)}" for name in strange
+    ]
     problems = problems or list(column_problems(typed))
     if problems:
         raise ConfigError("\n".join(problems))
@@ -163,6 +174,12 @@ def _pushed_down(typed: Named, store: Store) -> tuple[list[Node], list[Needed]]:
             stages, needed = narrowed(typed, whole)
             nodes = build_graph(stages, store)
     return nodes, needed
+
+
+def unnarrowed(plan: Plan) -> list[Node]:
+    """The graph of the same recipe without push-down: what it would make, and cost, in the paper's order."""
+    auto, _ = resolve_kind(EngineSettings())
+    return _graph(plan.recipe.model_copy(update={"pushdown": False}), auto)[0]
 
 
 @cache

@@ -53,3 +53,8 @@ def test_a_run_from_it_finds_its_own_package(installed: Path, tmp_path: Path) ->
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("store/mini_public-*/data/part-000000.parquet"))) == 1
+
+
+def test_the_page_of_a_run_is_in_it(installed: Path) -> None:
+    assets = {file.name for file in (installed / "magpie_align/report/html/assets").iterdir()}
+    assert {"report.html.j2", "report.css", "6_main.js"} <= assets

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from magpie_align.flow.table import Shard
 
 _POLL = 0.05
-_GRACE = 20.0  # seconds a worker has to save its state when the run is interrupted
 
 
 @dataclass
@@ -215,13 +214,14 @@ def worker_environment() -> dict[str, str]:
 
 
 def _stop(running: list[_Job]) -> None:
-    """Ask the workers to end, and after a grace make them."""
+    """Ask the workers to end, and after the grace of their stage make them; a second Ctrl-C makes them at once."""
     for job in running:
         job.process.terminate()
-    deadline = time.monotonic() + _GRACE
+    asked = time.monotonic()
     for job in running:
+        grace = max((node.stage.grace for node in job.nodes), default=0.0)
         try:
-            job.process.wait(max(0.0, deadline - time.monotonic()))
+            job.process.wait(max(0.0, asked + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(job.process.pid, signal.SIGKILL)
             job.process.wait()

@@ -23,6 +23,14 @@ from magpie_align.errors import AgainError, LockedError, StageError
 from magpie_align.flow import leave
 
 Row = dict[str, Any]
+MOST_PARTS = 20_000
+"""Files that a table has at most: more in one folder, and each of them listed, opened and recorded in the manifest, takes minutes
+on the file systems of clusters (docs/scaling.md)."""
+
+
+def chunk_rows(total: int, least: int = 1000) -> int:
+    """Rows of a chunk: `least`, and in a table of more than `MOST_PARTS` times as many as many more."""
+    return max(least, -(-total // MOST_PARTS))
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Table:
         journal.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._journal, self._schema = folder, journal, schema
-        self._chunk = _settled(journal / "chunk", chunk)
+        self._chunk = _settled(journal / "chunk", chunk_rows(total, chunk))
         self._open: dict[int, dict[int, Row]] = {}
         self._logs: dict[int, IO[str]] = {}
         self._own = shard.chunks(-(-total // self._chunk))

@@ -84,6 +84,7 @@ class _Task:
             return
         self.artifact.finish(
             self._described["manifest"]
+            | {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._started))}
             | {"seconds": round(time.time() - self._started, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             | {"versions": _versions(), "summary": self._ctx.summary}
         )

@@ -1,0 +1,131 @@
+"""Evaluations question by question: what each model answered, and which of two models was right where the other was not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from magpie_align.report.html.run import Run
+from magpie_align.report.lineage import Made
+
+SHOWN = 250
+"""Questions of a task whose texts are shown; wins and losses count all of them."""
+_QUESTION = ("question", "query", "prompt", "problem", "instruction", "ctx", "text", "input")
+_CUT = 1500
+
+Sample = dict[str, Any]
+Values = dict[str, dict[str, dict[str, float]]]
+"""Metric -> model -> id of a question -> value."""
+
+
+def evaluations(run: Run, seed: int) -> list[dict[str, Any]]:
+    """A table for each task whose evaluations tell the value of each question: values by metric and model, and a sample of the
+    questions with the answers, where those were kept.
+    """
+    values: dict[str, Values] = {}
+    logs: dict[str, dict[str, dict[str, Sample]]] = {}
+    for name, entry in models(run).items():
+        kept = _samples(entry)
+        for task, metric, told in _values(entry, kept):
+            values.setdefault(task, {}).setdefault(metric, {})[name] = told
+        for task, samples in kept.items():
+            logs.setdefault(task, {})[name] = samples
+    return [_task(task, found, logs.get(task, {}), seed) for task, found in values.items()]
+
+
+def models(run: Run) -> dict[str, Made]:
+    """Name to show -> evaluation, as the report stages name them."""
+    return {name: entry for report in run.reports for name, entry in run.inputs(report, "models")}
+
+
+def _samples(entry: Made) -> dict[str, dict[str, Sample]]:
+    """Task -> id of a question -> what was logged of it; of several filters of one answer the last."""
+    files = sorted((entry.folder / "data" / "samples").glob("*.jsonl"))
+    return {file.stem: {f"{file.stem}/{s['doc_id']}": s for s in _lines(file) if "doc_id" in s} for file in files}
+
+
+def _values(entry: Made, kept: dict[str, dict[str, Sample]]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(task, metric, value of each question) as the evaluation tells them, or from its log."""
+    told = entry.folder / "data" / "items.jsonl"
+    if told.is_file():
+        yield from ((line["task"], line["metric"], line["values"]) for line in _lines(told))
+        return
+    for task, samples in kept.items():
+        for metric in next(iter(samples.values()), {}).get("metrics", []):
+            if all(isinstance(s.get(metric), (int, float)) for s in samples.values()):
+                yield task, metric, {key: float(s[metric]) for key, s in samples.items()}
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as stream:
+        yield from (json.loads(line) for line in stream)
+
+
+def _task(task: str, values: Values, logs: dict[str, dict[str, Sample]], seed: int) -> dict[str, Any]:
+    """Models that answered other questions than the first are left out: nothing of theirs can be compared one by one."""
+    first = next(iter(values.values()))
+    names = list(first)
+    ids = list(first[names[0]])
+    same = [n for n in names if all(n in told and told[n].keys() == set(ids) for told in values.values())]
+    answered = {n: logs[n] for n in same if n in logs and logs[n].keys() >= set(ids)}
+    places = range(len(ids)) if len(answered) == len(same) else range(0)
+    chosen = sorted(Random(f"{seed} {task}").sample(places, min(SHOWN, len(places))))
+    asked = next(iter(answered.values()), {})
+    return {
+        "task": task,
+        "models": same,
+        "metrics": {m: {n: _short([told[n][i] for i in ids]) for n in same} for m, told in values.items()},
+        "rows": len(ids),
+        "items": [
+            {"at": at, "id": ids[at], "question": question(asked[ids[at]]), "target": target(asked[ids[at]])}
+            | {"answers": [_answer(log[ids[at]]) for log in answered.values()]}
+            for at in chosen
+        ],
+    }
+
+
+def _short(values: list[float]) -> str | list[float]:
+    """Right and wrong as a string of 1 and 0, which is what most metrics are."""
+    if set(values) <= {0.0, 1.0}:
+        return "".join(str(int(value)) for value in values)
+    return [round(value, 4) for value in values]
+
+
+def question(sample: dict[str, Any]) -> str:
+    """What was asked: the document's own question, or the end of the prompt."""
+    doc = sample.get("doc") or {}
+    named = next((doc[name] for name in _QUESTION if isinstance(doc.get(name), str) and doc[name].strip()), None)
+    return str(named if named is not None else _prompt(sample))[-_CUT:]
+
+
+def target(sample: dict[str, Any]) -> str:
+    """The right answer, a choice by its text."""
+    choices, wanted = _choices(sample), sample.get("target")
+    if choices and isinstance(wanted, int) and 0 <= wanted < len(choices):
+        return choices[wanted]
+    return str(wanted if wanted is not None else "")[:_CUT]
+
+
+def _answer(sample: dict[str, Any]) -> str:
+    """What the model said; of choices the likeliest."""
+    said, choices = sample.get("filtered_resps"), _choices(sample)
+    if choices and isinstance(said, list) and len(said) == len(choices):
+        likely = [float(one[0]) for one in said]
+        return choices[likely.index(max(likely))]
+    text = said[0] if isinstance(said, list) and said else said
+    return (text if isinstance(text, str) else json.dumps(text))[:_CUT]
+
+
+def _choices(sample: dict[str, Any]) -> list[str]:
+    """The continuations whose likelihoods were compared; none where the model wrote freely."""
+    given = sample.get("arguments")
+    pairs = given if isinstance(given, list) else []
+    texts = [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], str)]
+    return texts if len(texts) == len(pairs) > 1 else []
+
+
+def _prompt(sample: dict[str, Any]) -> str:
+    given = sample.get("arguments")
+    first = given[0] if isinstance(given, list) and given else ""
+    return str(first[0] if isinstance(first, list) and first else first)

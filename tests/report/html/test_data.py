@@ -1,0 +1,165 @@
+"""The figures of a report are those of the rows: of a run written by hand, every one is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magpie_align.report.html import browser, figures
+from magpie_align.report.html.ancestry import nearest, training_sets
+from magpie_align.report.html.distributions import distributions
+from magpie_align.report.html.items import evaluations, models
+from magpie_align.report.html.pipeline import picture
+from magpie_align.report.html.points import flat, points
+from magpie_align.report.html.pools import connection, data_sets, pools
+from magpie_align.report.html.run import Run
+from tests.report.html.world import artifact, entry_of, finished, rows, run_of
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return run_of(finished(tmp_path / "store", []))
+
+
+def test_a_data_set_and_the_pool_it_was_taken_from(run: Run, tmp_path: Path) -> None:
+    assert [entry.name for entry in data_sets(run)] == ["selected"]
+    with connection(tmp_path) as con:
+        (pool,) = pools(run, con)
+    assert (pool.name, pool.rows, [(one.name, one.rows) for one in pool.sets]) == (
+        "instructions",
+        60,
+        [("selected", 40)],
+    )
+    makers = {name: maker for name, (maker, _) in pool.columns.items()}
+    assert (makers["instruction"], makers["response"], makers["input_quality"]) == ("instructions", "responses", "tags")
+
+
+def test_distributions_count_every_row(run: Run, tmp_path: Path) -> None:
+    with connection(tmp_path) as con:
+        charts = {chart["name"]: chart for chart in distributions(con, pools(run, con))}
+    quality = charts["input_quality"]
+    assert quality["labels"] == ["poor", "good"]
+    assert [(s["name"], s["counts"], s["whole"]) for s in quality["series"]] == [
+        ("all of instructions", [20, 40], True),
+        ("selected", [0, 40], False),
+    ]
+    assert charts["sampling_cell"]["labels"] == ["T 1.0, top-p 1.0", "T 1.2, top-p 1.0"]
+    lengths = charts["instruction_length"]["series"]
+    assert [(s["rows"], sum(s["counts"])) for s in lengths] == [(60, 60), (40, 40)]
+    texts = [f"Add {n} and {n + 1}." for n in range(60)]
+    assert lengths[0]["mean"] == pytest.approx(sum(map(len, texts)) / 60)
+
+
+def test_a_label_of_one_value_and_a_number_of_one_value_are_no_chart(tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "store", "dataset", 1, {})
+    rows(folder, [{"uuid": str(n), "instruction": "same", "response": "r", "language": "en"} for n in range(3)])
+    made = {
+        "public": folder,
+        "sft": artifact(tmp_path / "store", "sft", 2, {"public": folder}, settings={"data": "public"}),
+    }
+    with connection(tmp_path) as con:
+        assert distributions(con, pools(run_of(made), con)) == []
+
+
+def test_the_map_parts_what_is_apart_and_is_the_same_again() -> None:
+    random = np.random.default_rng(1)
+    near = random.normal(size=(50, 16)).astype(np.float32) / 10
+    vectors = np.vstack([near, near + np.eye(16, dtype=np.float32)[3] * 5])
+    places, share = flat(vectors)
+    assert share > 0.9
+    assert places[50:, 0].min() > places[:50, 0].max() or places[50:, 0].max() < places[:50, 0].min()
+    assert (flat(vectors)[0] == places).all()
+    assert places.min() >= 0 and places.max() <= 1000
+
+
+def test_the_map_tells_category_and_data_set(run: Run, tmp_path: Path) -> None:
+    with connection(tmp_path) as con:
+        (pool,) = pools(run, con)
+        drawn = points(run, con, pool)
+    assert drawn and len(drawn["x"]) == 60 and drawn["categories"] == ["Math", "Others"]
+    assert sum(drawn["member"]) == 40
+    place = drawn["uuid"].index("row-003")
+    assert (drawn["text"][place], drawn["member"][place]) == ("Add 3 and 4.", 0)
+
+
+def test_wins_and_losses(run: Run) -> None:
+    (task,) = evaluations(run, seed=0)
+    assert task["metrics"]["exact_match"] == {"base": "0010", "base + SFT": "1001"}
+    assert [item["question"] for item in task["items"]] == [f"Add {n} and {n + 1}." for n in range(20, 24)]
+    assert task["items"][3]["answers"] == ["said 3", "said 3"]
+
+
+def test_values_that_an_evaluation_tells_itself_come_first(run: Run) -> None:
+    for entry, values in ((models(run)["base"], [0.0, 0.25]), (models(run)["base + SFT"], [1.0, 0.5])):
+        line = {"task": "judged", "metric": "win_rate", "values": {f"q{n}": value for n, value in enumerate(values)}}
+        (entry.folder / "data" / "items.jsonl").write_text(json.dumps(line) + "\n")
+    (task,) = evaluations(run, seed=0)
+    assert (task["task"], task["rows"], task["items"]) == ("judged", 2, [])
+    assert task["metrics"]["win_rate"]["base + SFT"] == [1.0, 0.5]
+
+
+def test_models_that_answered_other_questions_are_left_out(run: Run) -> None:
+    log = models(run)["base + SFT"].folder / "data" / "samples" / "sums.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
+    (task,) = evaluations(run, seed=0)
+    assert task["models"] == ["base"]
+
+
+def test_a_lost_question_leads_to_the_rows_like_it(run: Run, tmp_path: Path) -> None:
+    sets = training_sets(run)
+    assert {name: entry.name for name, entry in sets.items()} == {"base + SFT": "selected"}
+    with connection(tmp_path) as con:
+        found = nearest(con, sets["base + SFT"], ["Add 20 and 21.", "Add 21 and 22.", "\u4e2d\u6587"])
+    assert (found["searched"], found["of"]) == (40, 40)
+    assert found["near"][0][0] == ["row-020", pytest.approx(1.0), "Add 20 and 21."]
+    assert found["near"][1][0][0] != "row-021"  # of poor quality, so not trained on
+    assert found["near"][2] == []
+
+
+def test_the_browser_draws_by_seed_and_adds_what_is_pointed_at(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "SAMPLE", 10)
+    with connection(tmp_path) as con:
+        found = pools(run, con)
+        (first,), (again,), (other,) = (browser.browse(con, found, seed, ["row-003"]) for seed in (0, 0, 1))
+    assert first == again
+    drawn = [{row[0] for row in one["rows"] if row[1]} for one in (first, other)]
+    assert [len(uuids) for uuids in drawn] == [10, 10] and drawn[0] != drawn[1]
+    row = next(row for row in first["rows"] if row[0] == "row-003")
+    assert row[2] == 0 and row[3] == [["user", "Add 3 and 4."], ["assistant", "It is 7."]]
+    values = dict(zip([name for name, _ in first["columns"]], row[4], strict=True))
+    assert (values["input_quality"], values["quality_generator"], values["input_generator"]) == (
+        "poor",
+        "a tagger",
+        "teacher",
+    )
+    assert values["sampling_cell"] == "T 1.0, top-p 1.0"
+
+
+def test_rows_over_the_size_are_counted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser, "MOST_TEXT", 2000)
+    with connection(tmp_path) as con:
+        (one,) = browser.browse(con, pools(run, con), 0, [])
+    assert 0 < len(one["rows"]) < 60 and len(one["rows"]) + one["left_out"] == 60
+
+
+def test_a_text_longer_than_a_mebibyte_says_what_is_cut() -> None:
+    assert browser.cut("x" * ((1 << 20) + 1234)).endswith("x\n[... 1,234 more characters]")
+
+
+def test_failures_truncations_and_curves(run: Run, tmp_path: Path) -> None:
+    with connection(tmp_path) as con:
+        assert figures.failures(run, con) == [["responses", "response: cut at the token limit", 6, 60]]
+    assert figures.curves(run) == {"sft": {"loss": [[n, 2 / n] for n in range(1, 6)]}}
+
+
+def test_each_stage_stands_behind_what_it_is_made_of(run: Run) -> None:
+    drawn = picture(run.made)
+    at = {box.name: box for box in drawn.boxes}
+    assert len(at) == len(run.made) and len({(box.x, box.y) for box in drawn.boxes}) == len(run.made)
+    assert all(left.x < right.x for left, right in drawn.lines)
+    assert (at["responses"], at["selected"]) in drawn.lines
+    assert at["instructions"].figures == "60 rows, 2 s"
+    assert entry_of(run, "selected").summary["rows"] == 40
