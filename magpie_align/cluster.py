@@ -24,7 +24,8 @@ def frozen(plan: Plan) -> str:
     recipe = plan.recipe
     stages = {node.name: {"use": node.kind} | node.stage.model_dump(mode="json") for node in plan.nodes}
     places = {"store": str(recipe.store.resolve()), "output": str(recipe.output.resolve())}
-    kept = recipe.model_dump(mode="json", include={"name", "description", "seed", "min_free_gb"}) | places
+    spread = {"engine", "distributed", "launcher", "stages"}  # they stand in each stage, or are submit's
+    kept = recipe.model_dump(mode="json", exclude=spread, exclude_none=True) | places
     return yaml.safe_dump(_literal(kept | {"pushdown": False, "stages": stages}), sort_keys=False, width=120)
 
 

@@ -21,8 +21,8 @@ def artifacts(folder: Path) -> set[str]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Every data set's files."""
-    files = folder.glob("store/*/data/*.parquet")
+    """Every data set's files, and the report."""
+    files = [f for kind in ("*.parquet", "report.md") for f in folder.glob(f"store/*/data/{kind}")]
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -60,6 +60,7 @@ def test_the_whole_loop_makes_the_same(desk: Desk, cluster: Cluster) -> None:
     assert artifacts(desk.folder) == artifacts(alone) and len(artifacts(alone)) == 9
     assert hashes(desk.folder) == hashes(alone)
     assert loss(desk.folder) == pytest.approx(loss(alone), rel=1e-3)
-    assert (desk.folder / "runs/cluster/report.md").read_text() == (alone / "runs/cluster/report.md").read_text()
+    made = [f"runs/cluster/{name}" for name in ("report.md", "report.html", "results.json", "recipe.yaml")]
+    assert all((folder / name).exists() for folder in (desk.folder, alone) for name in made)
     done = desk.ok("submit", LOOP, "launcher=small")
     assert "9 done; 0 jobs sent, 0 were in the queue already" in done
