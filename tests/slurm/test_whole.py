@@ -44,12 +44,12 @@ def test_the_whole_loop_makes_the_same(desk: Desk, cluster: Cluster) -> None:
     run = subprocess.Popen([sys.executable, "-m", "magpie_align", LOOP], cwd=alone, stdout=subprocess.DEVNULL)
     assert "0 jobs sent, 10 were in the queue" in desk.ok("submit", LOOP, "launcher=small", TWO_NODES)
     training = desk.job("sft")
-    until(lambda: list(desk.folder.glob("store/sft-*/work/checkpoints/*/trainer_state.json")), "a checkpoint", 900)
+    until(lambda: list(desk.folder.glob("store/sft-*/work/checkpoints/*/trainer_state.json")), "a checkpoint")
     first, second = cluster.run("scontrol", "show", "hostnames", cluster.job(training)["NodeList"]).split()
     cluster.power_off(second)
     try:
-        until(lambda: cluster.job(training)["Restarts"] == "1", "the training to be queued again", 100)
-        until(lambda: not desk.active(), "the jobs to end", 900)
+        until(lambda: cluster.job(training)["Restarts"] == "1", "the training to be queued again")
+        until(lambda: not desk.active(), "the jobs to end")
     finally:
         cluster.power_on(second)
         until(lambda: cluster.nodes()[second] == "idle", "the node to come back")
