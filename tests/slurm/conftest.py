@@ -76,6 +76,7 @@ memory: 1G
 shards: 3
 concurrency: 2
 signal_lead: 30
+idle_starts: 10
 light: {cpus: 1, memory: 1G}
 """
 
