@@ -48,7 +48,7 @@ PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
-SlurmdTimeout=6
+SlurmdTimeout=15
 MinJobAge=3600
 GresTypes=gpu
 {nodes}

@@ -132,9 +132,10 @@ def test_the_time_limit_is_met_with_all_work_saved(shards: Desk, undisturbed: di
     given = ["launcher.shards=1", "launcher.light.time='1'", "launcher.signal_lead=20", "launcher.idle_starts=20"]
     shards.ok("submit", SHARDS, "launcher=small", *given)
     job = shards.job("instructions")
-    until(lambda: cluster.job(job)["Restarts"] != "0", "the job to queue again")
-    log = (shards.submission / "logs/instructions.log").read_text()
-    assert "stage 'instructions' left early as asked: " in log and "DUE TO TIME LIMIT" not in log, log
+    log = shards.submission / "logs/instructions.log"
+    until(lambda: log.exists() and "stage 'instructions' left early as asked: " in log.read_text(), "it to leave")
+    until(lambda: cluster.job(job)["Restarts"] != "0", "it to queue again")
+    assert "DUE TO TIME LIMIT" not in log.read_text()
     hurry(shards)
     ends_well(shards, undisturbed)
 
