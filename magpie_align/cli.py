@@ -264,6 +264,7 @@ def _stage(name: str, own: dict[str, str], plan: "Plan") -> None:
         attempt.fail(str(error))
         raise
     if _node(name, plan).stage.produces == "report":
+        (plan.recipe.output / "recipe.yaml").write_text(plan.composed)
         _show_reports(plan, only=name)
 
 
