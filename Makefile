@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint browser claims kill-resume flat-memory wheel clean
+.PHONY: install quickstart test lint reference browser claims kill-resume flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -40,6 +40,10 @@ lint: $(TOOLS)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# docs/reference.md, from the typed settings.
+reference: install
+	$(BIN)/python docs/make_reference.py
 
 # report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
 browser: $(TOOLS)

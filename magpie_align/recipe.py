@@ -23,6 +23,7 @@ from magpie_align.flow.graph import Named, Node, build_graph, edge_problems
 from magpie_align.flow.stage import Stage
 from magpie_align.flow.store import Store
 from magpie_align.narrowing import column_problems, narrowed
+from magpie_align.secrecy import secrets_in
 from magpie_align.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -42,13 +43,19 @@ class Recipe(Settings):
     description: str = ""
     seed: int = 0
     engine: dict[str, Any] = {}
+    """The settings of EngineSettings, for every stage that has an engine; a stage's own come first."""
     store: Path = Path("store")
+    """Where artifacts are kept; recipes that share it share what they have in common."""
     output: Path = Path("runs")
+    """Where this run leaves its reports and the recipe as composed; `conf/base.yaml` makes it `runs/NAME`."""
     jobs: int = Field(1, ge=1)
+    """Stages made at the same time."""
     min_free_gb: float = Field(1.0, ge=0)
+    """A run does not start with less free disk than this."""
     pushdown: bool = True
     """Make only what the selections behind it may still want; the rows they select stay the same."""
     stages: dict[str, dict[str, Any]]
+    """Name -> `use: KIND` and its settings."""
 
 
 class Plan(Settings):
@@ -110,6 +117,9 @@ def check(raw: Any, composed: str = "", try_engine: bool = False) -> Plan:
     With `try_engine`, where stages still to run would use vLLM because it is installed, importing it is really tried first
     (some seconds), and they use transformers if that fails.
     """
+    exposed = list(secrets_in(raw))
+    if exposed:
+        raise ConfigError("\n".join(exposed))
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
@@ -249,12 +259,12 @@ def _compose(file: Path, overrides: list[str]) -> Any:
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:
-    """The user's `key=value` as Hydra takes them, with `conf/` on the search path.
+    """The user's `key=value` as Hydra takes them, with `conf/` and the packaged recipes on the search path.
 
     A plain key is sent as add-or-override, so that a misspelt one reaches our own check, which knows what it should have been.
     """
     groups = {f.name for f in packaged("conf").iterdir() if f.is_dir()}
-    sent = [f"hydra.searchpath=[file://{packaged('conf')}]"]
+    sent = [f"hydra.searchpath=[file://{packaged('conf')},file://{packaged('recipes')}]"]
     for text in overrides:
         key = text.partition("=")[0]
         plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in groups
