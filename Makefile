@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint reference browser claims kill-resume flat-memory wheel clean
+.PHONY: install quickstart test lint reference test-slurm browser claims kill-resume ranks interrupted flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -45,6 +45,11 @@ test: lint
 reference: install
 	$(BIN)/python docs/make_reference.py
 
+# On a real Slurm of three nodes, started on this machine for the tests and confined to them; wants root and Debian's slurmctld,
+# slurmd, slurm-client, munge and shellcheck.
+test-slurm: $(TOOLS)
+	$(BIN)/pytest tests/slurm -m slurm -n 2 --dist load
+
 # report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
 browser: $(TOOLS)
 	command -v chromium
@@ -60,6 +65,16 @@ kill-resume: install
 	$(BIN)/python tests/loop/kill_resume.py --kills 20
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50 --engine vllm
+
+# A training in two processes against one, under every launcher: the same losses over 50 steps, the same model in transformers and
+# vLLM; and interrupted and resumed.
+ranks: $(TOOLS)
+	$(BIN)/python -m tests.training.ranks --vllm
+	$(BIN)/python -m tests.training.ranks --ways sft --interrupt
+
+# A training interrupted at ten random steps and resumed: every bit the same.
+interrupted: $(TOOLS)
+	$(BIN)/python -m tests.training.interrupted
 
 # Both steps of synthesis for 100,000 rows: the memory of the process does not grow.
 flat-memory: install

@@ -2,9 +2,9 @@
 
     python benchmarks/claims.py --seeds 0,1,2
 
-Runs the sweep (what is made already is not made again), then prints for each model and measure the mean over the seeds with
-every seed's own value and 95% interval, and whether the intervals of two models are apart on every seed. The last line is one
-JSON object of the means.
+Runs the recipe beside this file, the quickstart and some more, over the seeds (what is made already is not made again). Then
+prints for each model and measure the mean over the seeds with every seed's own value and 95% interval, and whether the intervals
+of two models are apart on every seed. The last line is one JSON object of the means.
 """
 
 import argparse
@@ -18,9 +18,13 @@ APART = (
     ("base + narrow public data", "base + Magpie raw"),
     ("base + narrow public data", "base + Magpie selected"),
     ("base + Magpie raw", "base + Magpie selected"),
+    ("base + Magpie, all of it", "base + Magpie selected"),
+    ("base + Magpie, as many at random", "base + Magpie, the choicest"),
     ("base + Magpie selected", "base + Magpie selected + DPO"),
     ("base + Magpie selected + DPO", "teacher"),
 )
+
+RECIPE = Path(__file__).with_suffix(".yaml")
 
 Rows = dict[tuple[str, str, str], list[dict[str, float]]]
 
@@ -29,7 +33,7 @@ def collect(seeds: list[str]) -> Rows:
     """(task, metric, model) -> its row of every seed, in the order of the seeds."""
     rows: Rows = {}
     for seed in seeds:
-        for row in json.loads(Path(f"runs/quickstart/seed={seed}/results.json").read_text()):
+        for row in json.loads(Path(f"runs/{RECIPE.stem}/seed={seed}/results.json").read_text()):
             rows.setdefault((row["task"], row["metric"], row["model"]), []).append(row)
     return rows
 
@@ -48,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
     seeds = parser.parse_args().seeds
-    command = [sys.executable, "-m", "magpie_align", "recipe=quickstart", f"seed={seeds}", "--multirun"]
+    command = [sys.executable, "-m", "magpie_align", f"recipe={RECIPE}", f"seed={seeds}", "--multirun"]
     subprocess.run(command, check=True)
     rows = collect(seeds.split(","))
     means = {}

@@ -1,4 +1,7 @@
-"""The verbs: run (default), plan, check, stage, list. Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 130 interrupted."""
+"""The verbs: run (default), plan, check, submit, status, cancel, stage, report, list.
+
+Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as asked, 130 interrupted.
+"""
 
 import os
 import shlex
@@ -10,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import ConfigError, MagpieError, suggest
+from magpie_align.errors import AGAIN, AgainError, ConfigError, MagpieError, suggest
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from magpie_align.evaluation.leaderboard import Row
     from magpie_align.flow.graph import Node
     from magpie_align.flow.table import Shard
     from magpie_align.recipe import Plan
@@ -24,10 +29,16 @@ usage: python -m magpie_align [VERB] recipe=NAME [key=value ...] [--multirun]
 
 verbs
   run     make everything the recipe asks for that is not made yet (the default)
-  plan    show the stages, their edges, what is done and what would run; starts nothing
+  plan    show the stages, their edges, what is done and what would run, and what it costs on `resources`; starts nothing,
+          but with --probe the engine, for a minute, to measure how fast it is with the models that are on this machine
   check   prove on the tokenizer and data of every training that its tokens, masks and packing are right, and show first samples
+  submit  send it to a Slurm cluster as jobs (launcher=slurm); with --dry-run print the scripts and commands
+  status  what the jobs of the last submission are doing, how far, and why any failed
+  cancel  stop them; what is made is kept
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
+  report  the leaderboard: every evaluation in the store beside the paper's printed rows, where both were measured alike;
+          with recipe=NAME only that recipe's, without it all there are (store=FOLDER, output=FOLDER)
   list    the recipes, and the kinds of stages they are written in
 
 recipe=NAME names a file in recipes/, or give a path ending in .yaml.
@@ -37,7 +48,8 @@ key=value changes any setting of the recipe, and --multirun runs every combinati
   python -m magpie_align plan recipe=sft_300k stages.sft.learning_rate=1e-5
   python -m magpie_align recipe=quickstart seed=0,1,2 --multirun
 """
-VERBS = ("run", "plan", "check", "stage", "list")
+VERBS = ("run", "plan", "check", "submit", "status", "cancel", "stage", "report", "list")
+CLUSTER = ("submit", "status", "cancel")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
+    except AgainError as error:
+        print(error, file=sys.stderr)
+        return AGAIN
     except MagpieError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -66,29 +81,39 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"there is no verb '{verb}'{suggest(verb, VERBS) or '; known are: ' + ', '.join(VERBS)}")
     rest = [a for a in args if a != verb]
     flags = {a for a in rest if a.startswith("-")}
-    unknown = flags - {"--multirun", "-m"}
+    sweeps = {"--multirun", "-m"}
+    known = {"submit": {"--dry-run"}, "status": set(), "cancel": set(), "plan": sweeps | {"--probe"}}.get(verb, sweeps)
+    unknown = flags - known
     if unknown:
         raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
     if verb == "list":
         return _list()
     names = [a.partition("=")[2] for a in rest if a.startswith("recipe=")]
+    if verb == "report" and not names and not flags:
+        return _report_store(rest)
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
     command = "" if flags else shlex.join(["python", "-m", "magpie_align", *args])
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check}.get(verb, partial(_run, command))
+    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, partial(_run, command))
+    if verb in CLUSTER:
+        dry = {a for a in overrides if a in ("dry_run=true", "dry_run=false")} if verb == "submit" else set()
+        act = partial(_cluster, verb, "--dry-run" in flags or "dry_run=true" in dry)
+        overrides, flags = [a for a in overrides if a not in dry], set()
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
-        shards = [a.partition("=")[2] for a in overrides if a.startswith("shard=")]
-        act = partial(_stage, overrides[0], shards[-1] if shards else None)
-        overrides = [a for a in overrides[1:] if not a.startswith("shard=")]
+        own = {a.partition("=")[0]: a.partition("=")[2] for a in overrides if a.startswith(("shard=", "submission="))}
+        act = partial(_stage, overrides[0], own)
+        overrides = [a for a in overrides[1:] if a.partition("=")[0] not in own]
     bare = next((a for a in overrides if "=" not in a and not a.startswith("~")), None)
     if bare:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
     from magpie_align.recipe import load, sweep
 
-    if flags:
+    if "--probe" in flags:
+        act = partial(_plan, probe=True)
+    if flags - {"--probe"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
         act(load(names[0], overrides, try_engine=verb in ("run", "stage")))
@@ -117,11 +142,11 @@ def _list() -> int:
     return 0
 
 
-def _plan(plan: "Plan") -> None:
+def _plan(plan: "Plan", probe: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("stage", "kind", "from", "state", "fingerprint", title=plan.recipe.name, title_justify="left")
     for node in plan.nodes:
         sources = ", ".join([*node.inputs, *node.externals]) or "-"
@@ -130,9 +155,21 @@ def _plan(plan: "Plan") -> None:
     console.print(table)
     if plan.needed:
         console.print(_landings(plan))
+    problems = _price(plan, console, probe)
     print(
         f"{len(plan.nodes)} stages, {len(plan.nodes) - len(plan.todo)} done, {len(plan.todo)} to run; engine {plan.engine}"
     )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _price(plan: "Plan", console: "Console", probe: bool) -> list[str]:
+    from magpie_align.pricing.verb import show_costs
+    from magpie_align.recipe import unnarrowed
+
+    recipe, whole = plan.recipe, partial(unnarrowed, plan) if plan.needed else None
+    given = (plan.nodes, recipe.resources, recipe.assume)
+    return show_costs(console, *given, named=recipe.stages, whole=whole, probe=probe)
 
 
 def _landings(plan: "Plan") -> "Table":
@@ -177,6 +214,8 @@ def _run(command: str, plan: "Plan") -> None:
     from magpie_align.flow.view import LiveView, PlainView, View, clock
 
     recipe = plan.recipe
+    if recipe.launcher:
+        raise ConfigError("launcher is for submit: `python -m magpie_align submit ...`; leave it out to run here")
     console = Console()
     _check_folders(recipe.store, recipe.output, recipe.min_free_gb)
     externals = _find_externals(plan.todo)
@@ -190,18 +229,59 @@ def _run(command: str, plan: "Plan") -> None:
     _show_reports(plan, command)
 
 
-def _stage(name: str, shard: str | None, plan: "Plan") -> None:
-    """Make one stage, or one shard of it."""
+def _cluster(verb: str, dry_run: bool, plan: "Plan") -> None:
+    """Submit, or look after what was submitted."""
+    from magpie_align import cluster
+
+    if verb != "submit":
+        {"status": cluster.status, "cancel": cluster.cancel}[verb](plan)
+        return
+    profile = cluster.profile_of(plan)
+    if not dry_run:
+        if profile.shared_scratch:
+            os.environ.setdefault("HF_HOME", os.path.expandvars(f"{profile.shared_scratch}/huggingface"))
+        _check_folders(plan.recipe.store, plan.recipe.output, plan.recipe.min_free_gb)
+        _find_externals(plan.todo)
+    cluster.submit(plan, dry_run)
+
+
+def _stage(name: str, own: dict[str, str], plan: "Plan") -> None:
+    """Make one stage, or one shard of it. A job of a `submission` counts its starts there, and leaves there why it failed."""
+    from magpie_align.flow.slurm.submission import Attempt
+
+    shard = own.get("shard")
+    part = _shard(shard) if shard else None
+    if "submission" not in own:
+        _make(name, part, plan)
+        return
+    attempt = Attempt(Path(own["submission"]), name, str(part or ""))
+    try:
+        attempt.begin(_node(name, plan).artifact)
+        _make(name, part, plan)
+    except AgainError:
+        raise
+    except MagpieError as error:
+        attempt.fail(str(error))
+        raise
+    if _node(name, plan).stage.produces == "report":
+        _show_reports(plan, only=name)
+
+
+def _node(name: str, plan: "Plan") -> "Node":
+    known = {node.name: node for node in plan.nodes}
+    if name not in known:
+        raise ConfigError(f"this recipe has no stage '{name}'{suggest(name, known) or '; it has: ' + ', '.join(known)}")
+    found: Node = known[name]
+    return found
+
+
+def _make(name: str, part: "Shard | None", plan: "Plan") -> None:
     from rich.console import Console
 
     from magpie_align.flow.runner import run_graph, run_shard
     from magpie_align.flow.view import PlainView
 
-    known = {node.name: node for node in plan.nodes}
-    if name not in known:
-        raise ConfigError(f"this recipe has no stage '{name}'{suggest(name, known) or '; it has: ' + ', '.join(known)}")
-    node = known[name]
-    part = _shard(shard) if shard else None
+    node = _node(name, plan)
     if part and not node.stage.sharded:
         raise ConfigError(f"stage '{name}' ({node.kind}) is made in one piece; leave shard out")
     waiting = [parent.name for parent in node.inputs.values() if not parent.artifact.done]
@@ -212,7 +292,7 @@ def _stage(name: str, shard: str | None, plan: "Plan") -> None:
     view = PlainView(Console())
     if part and not node.artifact.done:
         run_shard(node, part, view, externals.get)
-        print(f"done: shard {shard} of {name}")
+        print(f"done: shard {part.number}/{part.of} of {name}")
     else:
         run_graph([*node.inputs.values(), node], 1, view, externals.get)
         print(f"done: {node.artifact.folder}")
@@ -274,14 +354,49 @@ def _find_externals(nodes: "list[Node]") -> dict[str, Path]:
     return found
 
 
-def _show_reports(plan: "Plan", command: str) -> None:
-    """Copy each report beside the recipe, print it, write the page of the run, and name the report last."""
+def _report_store(args: list[str]) -> int:
+    """The leaderboard of a whole store."""
+    given = dict(arg.partition("=")[::2] for arg in args)
+    unknown = sorted(given.keys() - {"store", "output"})
+    if unknown:
+        hint = suggest(unknown[0], ["store", "output", "recipe"])
+        raise ConfigError(f"report without a recipe takes store=FOLDER and output=FOLDER, not '{unknown[0]}'{hint}")
+    from magpie_align.stages._leaderboard import store_rows
+
+    store = Path(given.get("store", "store"))
+    if not store.is_dir():
+        raise ConfigError(f"store: there is no folder '{store}'; give the one of your runs with store=FOLDER")
+    _show_leaderboard(store_rows(store), Path(given.get("output", "runs/leaderboard")))
+    return 0
+
+
+def _report(plan: "Plan") -> None:
+    """The leaderboard of what a recipe has evaluated so far."""
+    from magpie_align.stages._leaderboard import report_rows
+
+    _show_leaderboard(report_rows(plan.nodes), plan.recipe.output)
+
+
+def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
+    from magpie_align.stages._leaderboard import leaderboard, write_leaderboard
+
+    output.mkdir(parents=True, exist_ok=True)
+    file = write_leaderboard(leaderboard(rows, everything=True), output)
+    print(file.read_text())
+    print(f"leaderboard: {file}")
+
+
+def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> None:
+    """Copy each report (or only that of one stage) beside the recipe, print it, write the page of the run, name the report last."""
+    from magpie_align.pricing.verb import keep_costs
+
     last = plan.recipe.output
     for node in plan.nodes:
-        if node.stage.produces == "report":
+        if node.stage.produces == "report" and only in (None, node.name):
             for file in sorted(node.artifact.data.iterdir()):
                 shutil.copy(file, plan.recipe.output / file.name)
             last = plan.recipe.output / "report.md"
+            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
             print(f"\n{last.read_text()}")
     if last.suffix:
         print(f"page: {_write_page(plan, command)}")

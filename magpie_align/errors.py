@@ -16,6 +16,14 @@ class StageError(MagpieError):
     """A stage could not do its work: exit code 1."""
 
 
+class AgainError(MagpieError):
+    """It was asked to leave and has saved its work: exit code 75, start it again for the rest."""
+
+
+AGAIN = 75
+"""The exit code that says so; sysexits.h calls it EX_TEMPFAIL."""
+
+
 class LockedError(MagpieError):
     """Another process is making the same artifact."""
 

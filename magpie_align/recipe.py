@@ -1,8 +1,8 @@
 """From a recipe's YAML to a typed graph. The only module that imports Hydra.
 
 A recipe is a YAML file in `recipes/` (the package's, or a `recipes/` folder where you are) composed from the groups in `conf/`.
-Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed` and
-`engine` given at the top are inherited by every stage that has such a setting and does not give its own.
+Each entry of `stages:` says `use: KIND`, the name of a module in `magpie_align/stages/`, and that stage's settings; `seed`,
+`engine` and `distributed` given at the top are inherited by every stage that has such a setting and does not give its own.
 """
 
 import importlib
@@ -20,18 +20,21 @@ from magpie_align.curation.pushdown import Needed
 from magpie_align.engines import EngineSettings, resolve_kind
 from magpie_align.errors import ConfigError, suggest
 from magpie_align.flow.graph import Named, Node, build_graph, edge_problems
+from magpie_align.flow.slurm.profile import Profile
 from magpie_align.flow.stage import Stage
 from magpie_align.flow.store import Store
 from magpie_align.narrowing import column_problems, narrowed
+from magpie_align.pricing.assume import Assume
+from magpie_align.pricing.resources import Resources
 from magpie_align.secrecy import secrets_in
 from magpie_align.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
-_INHERITED = ("seed", "engine")
+_INHERITED = ("seed", "engine", "distributed")
 
 
 def packaged(folder: str) -> Path:
-    """`conf` or `recipes`: inside an installed package, beside it in a source tree."""
+    """`conf`, `recipes` or `slurm`: inside an installed package, beside it in a source tree."""
     inside = _HERE / folder
     return inside if inside.is_dir() else _HERE.parent / folder
 
@@ -44,6 +47,7 @@ class Recipe(Settings):
     seed: int = 0
     engine: dict[str, Any] = {}
     """The settings of EngineSettings, for every stage that has an engine; a stage's own come first."""
+    distributed: dict[str, Any] = {}
     store: Path = Path("store")
     """Where artifacts are kept; recipes that share it share what they have in common."""
     output: Path = Path("runs")
@@ -52,8 +56,14 @@ class Recipe(Settings):
     """Stages made at the same time."""
     min_free_gb: float = Field(1.0, ge=0)
     """A run does not start with less free disk than this."""
+    resources: Resources | None = None
+    """What `plan` prices; the GPUs of this machine if left out, or else the paper's."""
+    assume: Assume = Assume()
+    """What `plan` cannot know of the data."""
     pushdown: bool = True
     """Make only what the selections behind it may still want; the rows they select stay the same."""
+    launcher: Profile | None = None
+    """The cluster that `submit` sends jobs to."""
     stages: dict[str, dict[str, Any]]
     """Name -> `use: KIND` and its settings."""
 
@@ -151,6 +161,10 @@ def _graph(recipe: Recipe, auto: str) -> tuple[list[Node], list[Needed]]:
     for name, (_, stage) in typed.items():
         problems += [f"stages.{name}: {problem}" for problem in stage.problems()]
     problems += edge_problems(typed, recipe.stages.keys() - typed.keys())
+    strange = [name for name in recipe.assume.tokens if name not in recipe.stages]
+    problems += [
+        f"assume.tokens.{name}: this recipe has no such stage{suggest(name, recipe.stages)}" for name in strange
+    ]
     problems = problems or list(column_problems(typed))
     if problems:
         raise ConfigError("\n".join(problems))
@@ -170,6 +184,12 @@ def _pushed_down(typed: Named, store: Store) -> tuple[list[Node], list[Needed]]:
             stages, needed = narrowed(typed, whole)
             nodes = build_graph(stages, store)
     return nodes, needed
+
+
+def unnarrowed(plan: Plan) -> list[Node]:
+    """The graph of the same recipe without push-down: what it would make, and cost, in the paper's order."""
+    auto, _ = resolve_kind(EngineSettings())
+    return _graph(plan.recipe.model_copy(update={"pushdown": False}), auto)[0]
 
 
 @cache
@@ -259,15 +279,17 @@ def _compose(file: Path, overrides: list[str]) -> Any:
 
 
 def hydra_overrides(overrides: list[str]) -> list[str]:
-    """The user's `key=value` as Hydra takes them, with `conf/` and the packaged recipes on the search path.
+    """The user's `key=value` as Hydra takes them, with `conf/` (a nearer one first) and the recipes on the search path.
 
     A plain key is sent as add-or-override, so that a misspelt one reaches our own check, which knows what it should have been.
     """
-    groups = {f.name for f in packaged("conf").iterdir() if f.is_dir()}
-    sent = [f"hydra.searchpath=[file://{packaged('conf')},file://{packaged('recipes')}]"]
+    groups = [folder for folder in dict.fromkeys((Path("conf").resolve(), packaged("conf"))) if folder.is_dir()]
+    names = {f.name for folder in groups for f in folder.iterdir() if f.is_dir()}
+    path = ",".join(f"file://{folder}" for folder in (*groups, *recipe_folders()))
+    sent = [f"hydra.searchpath=[{path}]"]
     for text in overrides:
         key = text.partition("=")[0]
-        plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in groups
+        plain = re.fullmatch(r"[\w.]+", key) and "=" in text and key.split("@")[0] not in names
         sent.append(f"++{text}" if plain and not key.startswith("hydra.") else text)
     return sent
 

@@ -26,3 +26,20 @@ def mmlu() -> list[dict[str, str]]:
         with file.open(newline="") as stream:
             rows += csv.DictReader(stream)
     return rows
+
+
+def truthfulqa() -> list[dict[str, Any]]:
+    with gzip.open(REALDATA / "truthfulqa/mc_task.json.gz", "rt") as stream:
+        rows: list[dict[str, Any]] = json.load(stream)
+    return rows
+
+
+def ifeval(kind: str) -> list[dict[str, Any]]:
+    """The responses of Mistral-7B-Instruct-v0.3 with their published verdicts, `strict` or `loose`."""
+    with gzip.open(REALDATA / f"ifeval/Mistral-7B-Instruct-v0.3__{kind}.jsonl.gz", "rt") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def ifeval_questions() -> list[dict[str, Any]]:
+    with gzip.open(REALDATA / "ifeval/input_data.jsonl.gz", "rt") as stream:
+        return [json.loads(line) for line in stream]

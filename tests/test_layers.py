@@ -16,7 +16,7 @@ def test_every_module_but_the_adapters_imports_without_the_heavy_libraries() -> 
     """Recipes, flow, engines' protocol and every stage module can be imported where only planning is wanted."""
     program = (
         "import sys, pkgutil, importlib\n"
-        "for package in ('magpie_align.flow', 'magpie_align.stages'):\n"
+        "for package in ('magpie_align.flow', 'magpie_align.stages', 'magpie_align.pricing'):\n"
         "    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):\n"
         "        importlib.import_module(f'{package}.{module.name}') if module.name != 'table' else None\n"
         "import magpie_align.recipe, magpie_align.cli, magpie_align.engines\n"

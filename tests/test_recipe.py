@@ -56,6 +56,25 @@ def test_seed_and_engine_are_inherited_unless_a_stage_has_its_own(workdir: Path)
     assert (engine.kind, engine.max_model_len) == ("transformers", 64)
 
 
+def test_a_recipe_file_anywhere_extends_one_by_name(workdir: Path) -> None:
+    """One of its own folder, or one that comes with the package."""
+    (workdir / "recipes").mkdir()
+    (workdir / "recipes/ours.yaml").write_text("defaults: [quickstart, _self_]\nname: ours\njobs: 1\n")
+    (workdir / "mine.yaml").write_text("defaults: [ours, _self_]\nname: mine\nstages: {base: {steps: 7}}\n")
+    found = load("mine.yaml", [])
+    assert (found.recipe.name, found.recipe.jobs) == ("mine", 1)
+    assert nodes(recipe="mine.yaml")["base"].stage.steps == 7
+    assert nodes(recipe="mine.yaml").keys() == nodes(recipe="quickstart").keys()
+
+
+def test_how_a_training_is_spread_is_inherited_and_decides_nothing(workdir: Path) -> None:
+    alone, spread = load("dpo_100k", []), load("dpo_100k", ["distributed.kind=fsdp2", "distributed.processes=4"])
+    nodes = {node.name: node for node in spread.nodes}
+    assert nodes["sft"].stage.distributed.kind == "fsdp2" and nodes["dpo"].stage.distributed.kind == "zero3"
+    assert nodes["dpo"].stage.distributed.processes == 4
+    assert [node.fingerprint for node in spread.nodes] == [node.fingerprint for node in alone.nodes]
+
+
 def test_recipes_share_artifacts(workdir: Path) -> None:
     """Also those that push-down narrows: the second selection of dpo_100k wants no row that the first does not."""
     sft, dpo = nodes(recipe="sft_300k"), nodes(recipe="dpo_100k")
@@ -137,6 +156,39 @@ def test_misspelt_key_deep_inside(refused: Refused) -> None:
 def test_misspelt_trl_key(refused: Refused) -> None:
     (said,) = refused("recipe=quickstart", "++stages.dpo.trl.label_smoothin=0.1")
     assert said == "stages.dpo: trl.label_smoothin: TRL has no such setting; did you mean 'label_smoothing'?"
+
+
+def test_what_a_training_library_does_not_have(refused: Refused) -> None:
+    said = refused(
+        "recipe=quickstart",
+        "stages.dpo.loss_type=simgoid",
+        "stages.dpo.optimizer=adamw_tocrh",
+        "stages.dpo.schedule=cosin",
+        "++stages.dpo.adapter.r=8",
+        "++stages.dpo.adapter.peft.use_rslra=true",
+        "++stages.dpo.adapter.target=[lm_head]",
+    )
+    assert said == [
+        "stages.dpo: optimizer: transformers has no 'adamw_tocrh'; did you mean 'adamw_torch'?",
+        "stages.dpo: schedule: transformers has no 'cosin'; did you mean 'cosine'?",
+        "stages.dpo: adapter.peft.use_rslra: peft has no such setting; did you mean 'use_rslora'?",
+        "stages.dpo: adapter.target: an adapter on lm_head would not be trained, as TRL's losses read its weight; leave it out",
+        "stages.dpo: loss_type: there is no loss 'simgoid'; did you mean 'sigmoid'?",
+    ]
+
+
+def test_a_way_to_spread_that_there_is_not(refused: Refused) -> None:
+    (said,) = refused("recipe=sft_300k", "distributed.kind=zero9", "min_free_gb=0")
+    assert said.startswith("stages.sft.distributed.kind: input should be 'ddp', 'zero1', 'zero2', 'zero3' or 'fsdp2'")
+    (said,) = refused("recipe=sft_300k", "distributed.nodes=2", "min_free_gb=0")
+    assert said == (
+        "stages.sft: distributed.rendezvous: several machines need HOST:PORT of one of them, such as node1:29500"
+    )
+
+
+def test_a_rank_of_nothing(refused: Refused) -> None:
+    (said,) = refused("recipe=quickstart", "++stages.dpo.adapter.r=0")
+    assert said == "stages.dpo.adapter.r: input should be greater than 0 (given: 0)"
 
 
 def test_missing_setting(refused: Refused) -> None:

@@ -33,7 +33,7 @@ class _Item:
 
 
 def write_rewards(scorer: Scorer, rows: Iterable[Row], table: Table, make: Make, *, token_budget: int) -> Iterator[int]:
-    """Score each row's (instruction, response); yields the number of rows done.
+    """Score each row's (instruction, response); yields the number of rows done. `rows` begin with row `first_row(table)`.
 
     A row's status is `ok`, `cut` (scored without the end of its response), or why it has no reward: `no response`,
     `too long`, `not a number`.
@@ -43,14 +43,14 @@ def write_rewards(scorer: Scorer, rows: Iterable[Row], table: Table, make: Make,
         for batch in _batches([item for item in chats if item.chat.ids], table, token_budget):
             scores = scorer.score([item.chat.ids for item in batch])
             for item, score in zip(batch, scores, strict=True):
-                if not table.has(item.index):
+                if table.lacks(item.index):
                     good = isfinite(score)
                     status = item.chat.status if good else "not a number"
                     table.add(item.index, make(item.row, score if good else None, status))
             yield table.done
         unscored = {item.index: item.chat.status for item in chats if not item.chat.ids}
         for index, row in window:
-            if not table.has(index):
+            if table.lacks(index):
                 table.add(index, make(row, None, unscored.get(index, "no response")))
         yield table.done
 
@@ -61,6 +61,11 @@ def reward_row(row: Row, reward: float | None, status: str, name: str) -> Row:
     return {"uuid": row["uuid"], "sample": row["sample"], **scored}
 
 
+def first_row(table: Table) -> int:
+    """The first row that is read to score those of `table`: where the window begins that holds its first."""
+    return table.first // _WINDOW * _WINDOW
+
+
 def _answered(row: Row) -> bool:
     return bool(row.get("response_status", "ok") == "ok")
 
@@ -68,12 +73,14 @@ def _answered(row: Row) -> bool:
 def _windows(rows: Iterable[Row], table: Table) -> Iterator[list[tuple[int, Row]]]:
     """Fixed windows of rows with their indices, those that lack a row.
 
-    They are the same whatever is done already: a row's neighbours in its batch touch the last bits of its reward, so a
-    resumed run must make the very batches that an undisturbed one makes.
+    They are the same whatever is done already and whichever shard this is: a row's neighbours in its batch touch the last bits
+    of its reward, so a resumed run must make the very batches that an undisturbed one makes.
     """
-    numbered = enumerate(rows)
+    numbered = enumerate(rows, first_row(table))
     while window := list(islice(numbered, _WINDOW)):
-        if not all(table.has(index) for index, _ in window):
+        if window[0][0] >= table.first + table.size:
+            return
+        if any(table.lacks(index) for index, _ in window):
             yield window
 
 
@@ -84,4 +91,4 @@ def _batches(window: list[_Item], table: Table, token_budget: int) -> Iterator[l
         if batches[-1] and len(item.chat.ids) * (len(batches[-1]) + 1) > token_budget:
             batches.append([])
         batches[-1].append(item)
-    yield from (batch for batch in batches if not all(table.has(item.index) for item in batch))
+    yield from (batch for batch in batches if any(table.lacks(item.index) for item in batch))

@@ -4,6 +4,7 @@ Sequence classifiers (FsfairX), classifiers with code of their own that comes wi
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,12 +62,15 @@ class Scorer:
 
     def chat(self, instruction: str, response: str) -> Chat:
         """The chat of an instruction and its response, within the limit."""
-        said = [Message("user", instruction), Message("assistant", response)]
+        return self.dialogue([Message("user", instruction), Message("assistant", response)])
+
+    def dialogue(self, said: Sequence[Message]) -> Chat:
+        """A chat that ends with an answer, within the limit."""
         ids = self._chats.ids(said)
         if len(ids) <= self._limit:
             return Chat(ids)
         closing = self._chats.closing(said)
-        bare = len(self._chats.ids([said[0], Message("assistant", "")]))
+        bare = len(self._chats.ids([*said[:-1], Message("assistant", "")]))
         if not self._cuts or bare >= self._limit:
             return Chat((), "too long")
         return Chat(ids[: self._limit - len(closing)] + closing, "cut")
@@ -86,6 +90,16 @@ class Scorer:
             raise StageError(f"the reward model gives {found.shape[1]} numbers for a chat where one is wanted")
         scores: list[float] = found[:, 0].tolist()
         return scores
+
+    def scores(self, chats: Sequence[Chat], token_budget: int) -> Iterator[tuple[int, float]]:
+        """(place, reward) of each chat that has ids, in batches of similar length; whatever order suits."""
+        batch: list[int] = []
+        places = sorted((i for i, chat in enumerate(chats) if chat.ids), key=lambda i: len(chats[i].ids))
+        for place in [*places, None]:
+            if batch and (place is None or len(chats[place].ids) * (len(batch) + 1) > token_budget):
+                yield from zip(batch, self.score([chats[i].ids for i in batch]), strict=True)
+                batch = []
+            batch += [place] if place is not None else []
 
     def _pad_for(self, batch: list[tuple[int, ...]]) -> int:
         """The model's own padding; for a model without, an id that no chat here has, as it looks for the last other one."""

@@ -43,12 +43,15 @@ class Intake:
 
 NOT_STEERED = "this engine cannot control the first token; open vllm or transformers with needs={'first_token'}"
 NOT_STRUCTURED = "this engine cannot hold an answer to a schema, choice or regex; open vllm or a server that can"
+NO_LOGPROBS = "this engine gives no log probabilities of tokens; open vllm or a server that does"
 
 
 def lacking(sampling: Sampling, capabilities: frozenset[Capability]) -> str | None:
     """One sentence on what a request asks of its engine that it cannot do, or None. Nothing is ever quietly left out."""
     if sampling.steers_first and "first_token" not in capabilities:
         return NOT_STEERED
+    if sampling.logprobs and "logprobs" not in capabilities:
+        return NO_LOGPROBS
     return NOT_STRUCTURED if sampling.structured and "structured" not in capabilities else None
 
 
@@ -89,6 +92,8 @@ def _bad_sampling(sampling: Sampling) -> str | None:
         return f"sampling.repetition_penalty is {sampling.repetition_penalty}; it must be above 0 (1 is none)"
     if sampling.seed is not None and not 0 <= sampling.seed < 1 << 63:
         return f"sampling.seed is {sampling.seed}; it must be between 0 and 2**63 - 1"
+    if sampling.logprobs < 0:
+        return f"sampling.logprobs is {sampling.logprobs}; it must be at least 0"
     if "" in sampling.stop:
         return "sampling.stop has an empty string, which would stop at once; leave it out"
     return _bad_form(sampling) if sampling.structured else None

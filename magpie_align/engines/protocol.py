@@ -1,13 +1,13 @@
 """What every engine is: requests are pulled lazily in, completions come out as each finishes, in any order."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from magpie_align.records import Message
 
 Finish = Literal["stop", "length", "error"]
-Capability = Literal["tokens", "chat", "seed", "first_token", "structured"]
+Capability = Literal["tokens", "chat", "seed", "first_token", "structured", "logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Sampling:
     `schema` (a JSON schema as JSON text), `choice` (whole answers) or `regex`, at most one of them, hold a completion to a
     form: no token that leaves it can be drawn, and it can end only where the form is complete. They need an engine that
     can do `structured`; at `max_tokens` a completion is cut all the same.
+
+    `logprobs` asks for so many of the likeliest alternatives at each generated token, of an engine that gives `logprobs`.
     """
 
     temperature: float = 0.0
@@ -34,6 +36,7 @@ class Sampling:
     schema: str | None = None
     choice: tuple[str, ...] = ()
     regex: str | None = None
+    logprobs: int = 0
 
     @property
     def steers_first(self) -> bool:
@@ -63,7 +66,8 @@ class Completion:
     `token_ids` are the generated ids without the stop id that ended it; `text` is their decoding with special tokens
     left out. `stop_reason` is the stop id or stop string that ended it, None at the length limit. With
     `finish == "error"` the text is empty and `error` says why; `passing` is whether a later try may succeed, as after a
-    server's failure, or would only fail again. A chat server gives no ids; `counted` is how many tokens it says there were.
+    server's failure, or would only fail again. A chat server gives no ids; `counted` is how many tokens it says there were. `logprobs` holds, for each generated token, the alternatives asked for: their text and natural logarithms
+    of their probabilities; empty where none were asked for or the server gave none.
     """
 
     key: Hashable
@@ -74,6 +78,7 @@ class Completion:
     error: str | None = None
     counted: int = 0
     passing: bool = False
+    logprobs: tuple[Mapping[str, float], ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -83,7 +88,7 @@ class Completion:
 
 class Engine(Protocol):
     """A model ready to complete. `capabilities` says what it can take: token ids, chat messages, a seed a request,
-    first-token control, answers held to a form."""
+    first-token control, answers held to a form, log probabilities given back."""
 
     capabilities: frozenset[Capability]
     provenance: dict[str, Any]

@@ -61,8 +61,8 @@ def capabilities(settings: EngineSettings) -> frozenset[Capability]:
     if kind == "transformers":
         return frozenset({"tokens", "seed", "first_token"})
     if kind == "vllm":
-        return frozenset({"tokens", "seed", "first_token", "structured"})
-    return frozenset({"chat" if settings.chat else "tokens", "seed", "structured"})
+        return frozenset({"tokens", "seed", "first_token", "structured", "logprobs"})
+    return frozenset({"chat" if settings.chat else "tokens", "seed", "structured", "logprobs"})
 
 
 def problems(settings: EngineSettings, needs: Iterable[Capability] = ()) -> list[str]:
@@ -195,6 +195,8 @@ def _lacks(kind: str, need: Capability) -> str:
         return (
             f"the {kind} engine cannot hold answers to a form (structured); use engine.kind=vllm or a server that can"
         )
+    if need == "logprobs":
+        return f"the {kind} engine gives no log probabilities (logprobs); use engine.kind=vllm or a server that does"
     return f"the {kind} engine cannot take '{need}', which this stage needs"
 
 

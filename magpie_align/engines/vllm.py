@@ -4,7 +4,8 @@ vLLM is imported here alone, and only when an engine is opened.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from magpie_align.engines.wire import form
 from magpie_align.errors import StageError
 
 if TYPE_CHECKING:
+    from vllm.logprobs import Logprob
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
 FIRST_TOKEN = "magpie_first_token"
 """Key of a request's first-token control in vLLM's `extra_args`."""
-PLAIN: frozenset[Capability] = frozenset({"tokens", "seed", "structured"})
+PLAIN: frozenset[Capability] = frozenset({"tokens", "seed", "structured", "logprobs"})
 STEERED: frozenset[Capability] = PLAIN | {"first_token"}
 AHEAD = 2
 """Requests handed to vLLM for each sequence that can run, so that a freed slot never waits for us."""
@@ -115,7 +117,17 @@ class VllmEngine:
             return failed(request, f"vLLM ended the request with '{best.finish_reason}' before it was complete")
         ids = tuple(best.token_ids)
         finish: Finish = "stop" if best.finish_reason == "stop" else "length"
-        return finished(request, self._tokenizer, ids, finish, best.stop_reason)
+        done = finished(request, self._tokenizer, ids, finish, best.stop_reason)
+        if not request.sampling.logprobs:
+            return done
+        return replace(done, logprobs=tuple(self._named(place) for place in best.logprobs or ()))
+
+    def _named(self, place: "Mapping[int, Logprob]") -> dict[str, float]:
+        """The alternatives at one token by their text, likeliest first; of two that read the same the likelier counts."""
+        found: dict[str, float] = {}
+        for i, one in sorted(place.items(), key=lambda item: -item[1].logprob):
+            found.setdefault(str(self._tokenizer.decode([i])), one.logprob)
+        return found
 
 
 def sampling_params(sampling: Sampling, ends: tuple[int, ...]) -> "SamplingParams":
@@ -128,6 +140,7 @@ def sampling_params(sampling: Sampling, ends: tuple[int, ...]) -> "SamplingParam
         max_tokens=sampling.max_tokens,
         seed=sampling.seed,
         repetition_penalty=sampling.repetition_penalty,
+        logprobs=sampling.logprobs or None,
         stop=list(sampling.stop),
         stop_token_ids=[*dict.fromkeys([*sampling.stop_ids, *ends])],
         ignore_eos=True,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from magpie_align.engines.intake import NOT_STEERED, failed
@@ -77,6 +77,8 @@ def body(request: Request, endpoint: EndpointSettings, model: str) -> dict[str, 
         asked |= {"prompt": list(request.prompt), "return_token_ids": True, "top_k": -1, "repetition_penalty": penalty}
     if sampling.structured:
         asked |= {"response_format": _response_format(sampling)} if chat else {"structured_outputs": form(sampling)}
+    if sampling.logprobs:
+        asked |= {"logprobs": True, "top_logprobs": sampling.logprobs} if chat else {"logprobs": sampling.logprobs}
     optional = {
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
@@ -129,6 +131,7 @@ def read(request: Request, answer: "httpx.Response", endpoint: EndpointSettings)
         text = choice["message"]["content"] if endpoint.mode == "chat" else choice["text"]
         ids, finish, reason = tuple(choice.get("token_ids") or ()), choice["finish_reason"], choice.get("stop_reason")
         counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        alternatives = _logprobs(choice.get("logprobs")) if request.sampling.logprobs else ()
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise MayPassError(f"the server's answer is not readable ({type(error).__name__}: {error})") from error
     if finish == "length":
@@ -139,8 +142,18 @@ def read(request: Request, answer: "httpx.Response", endpoint: EndpointSettings)
             request.key, text, ids if isinstance(reason, str) else ids[:-1], "stop", reason, counted=counts[1]
         )
     else:
-        done = failed(request, f"the server ended the completion with '{finish}'")
-    return Answer(done, data.get("model"), *counts)
+        return Answer(failed(request, f"the server ended the completion with '{finish}'"), data.get("model"), *counts)
+    return Answer(replace(done, logprobs=alternatives), data.get("model"), *counts)
+
+
+def _logprobs(given: Any) -> tuple[dict[str, float], ...]:
+    """The alternatives at each token as a chat (`content`) or a completion (`top_logprobs`) tells them; none if it does not."""
+    given = given if isinstance(given, dict) else {}
+    if given.get("content"):
+        places = [{one["token"]: one["logprob"] for one in place["top_logprobs"]} for place in given["content"]]
+    else:
+        places = given.get("top_logprobs") or []
+    return tuple({str(token): float(value) for token, value in (place or {}).items()} for place in places)
 
 
 def _retry_after(answer: "httpx.Response") -> float | None:

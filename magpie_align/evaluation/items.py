@@ -5,25 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.errors import StageError
-from magpie_align.evaluation.harness import task_definitions
+from magpie_align.evaluation.tasks import load_tasks
 from magpie_align.records import BenchmarkItem
 
 
-def task_items(tasks: dict[str, int | None], folder: Path | None) -> Iterator[BenchmarkItem]:
-    """Every item of these tasks, from the YAML files of `folder` or lm-eval's own (None); groups give those of all their tasks.
+def task_items(tasks: dict[str, int | None], folder: Path | None, data: Path | None = None) -> Iterator[BenchmarkItem]:
+    """Every item of these tasks, from the YAML files of `folder` or lm-eval's own (None), read from `data` or the hub (None).
 
-    The id of an item is its `doc_id` in the sample logs of `harness.evaluate`. Raises StageError where a task cannot be read.
+    Groups give those of all their tasks. The id of an item is its `doc_id` in the sample logs of `harness.evaluate`. Raises
+    StageError where a task cannot be read.
     """
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_defaults=folder is None)
-    for definition in task_definitions(tasks, folder):
-        name = definition["task"]
+    for name, task in load_tasks(tasks, folder, data).tasks.items():
         try:
-            found = manager.load([name if folder is None else definition])["tasks"]
-            for leaf, task in found.items():
-                for number, doc in enumerate(task.eval_docs):
-                    yield _item(leaf, number, task, doc)
+            for number, doc in enumerate(task.eval_docs):
+                yield _item(name, number, task, doc)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise StageError(f"the items of the task '{name}' cannot be read: {reason}") from None

@@ -39,13 +39,19 @@ class Comparison:
     comparisons: int = 1
 
     @property
-    def words(self) -> str:
+    def claim(self) -> str:
         """`better, p = 0.003`, `worse, p < 0.001` or `no difference shown`."""
         if self.p >= ALPHA or self.difference == 0:
             return "no difference shown"
         size = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
-        corrected = f", corrected for {self.comparisons} comparisons" if self.comparisons > 1 else ""
-        return f"{'better' if self.difference > 0 else 'worse'}, {size}{corrected}"
+        return f"{'better' if self.difference > 0 else 'worse'}, {size}"
+
+    @property
+    def words(self) -> str:
+        """The claim, with what it is corrected for: `better, p = 0.003, corrected for 5 comparisons`."""
+        shown = self.claim != "no difference shown"
+        corrected = f", corrected for {self.comparisons} comparisons" if shown and self.comparisons > 1 else ""
+        return self.claim + corrected
 
 
 def bootstrap(

@@ -1,12 +1,14 @@
-"""Scores without the questions that the training data touches, from the sample logs of an evaluation."""
+"""Scores without the questions that the training data touches, from the items of an evaluation."""
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from magpie_align.errors import StageError
-from magpie_align.evaluation.harness import sample_scores
-from magpie_align.records import Score
+from magpie_align.evaluation.intervals import interval
+from magpie_align.evaluation.scored import Scored, read_scored
 
 
 def read_touched(file: Path) -> dict[str, set[str]]:
@@ -20,24 +22,37 @@ def read_touched(file: Path) -> dict[str, set[str]]:
     return touched
 
 
-def untouched_scores(logs: Path, touched: Mapping[str, set[str]]) -> tuple[list[Score], dict[str, int]]:
-    """Scores of each `TASK.jsonl` in `logs` over the questions not `touched`, and how many of each were left out.
+def untouched_scores(folder: Path, touched: Mapping[str, set[str]]) -> tuple[list[Scored], dict[str, int]]:
+    """The scores of an evaluation over the questions not `touched`, and how many questions of each task were left out.
 
-    Raises StageError where there are no logs, or no question of a task is left.
+    Their keys say so (`without`): they stand in no column with scores on all questions. A score that is no mean of items (a
+    length-controlled win rate, a mean of scores) is left away. Raises StageError where no score has items, or none of a task's
+    questions is left.
     """
-    files = sorted(logs.glob("*.jsonl"))
-    if not files:
-        raise StageError(f"{logs.parent} keeps no answers of single questions; name a stage `evaluate`")
-    scores: list[Score] = []
+    scored = [one for one in read_scored(folder) if one.items]
+    if not scored:
+        raise StageError(f"{folder} keeps no values of single questions; name a stage that evaluates on questions")
+    out: list[Scored] = []
     left_out: dict[str, int] = {}
-    for file in files:
-        task = file.stem
-        samples = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        kept = [sample for sample in samples if str(sample["doc_id"]) not in touched.get(task, ())]
+    for one in scored:
+        kept = {item: value for item, value in one.items.items() if not _is_touched(item, touched)}
         if not kept:
             raise StageError(
-                f"every question of '{task}' is touched by the training data: there is no score without them"
+                f"every question of '{one.score.task}' is touched by the training data: there is no score without them"
             )
-        left_out[task] = len({s["doc_id"] for s in samples}) - len({s["doc_id"] for s in kept})
-        scores += sample_scores(task, kept)
-    return scores, left_out
+        left_out[one.score.task] = len(_questions(one.items)) - len(_questions(kept))
+        mean, low, high = interval(list(kept.values()))
+        score = replace(one.score, value=math.fsum(kept.values()) / len(kept), low=low, high=high, n=len(kept))
+        key = {**one.key, "without": "questions in the training data"}
+        out.append(replace(one, score=score, items=kept, key=key, counts={}))
+    return out, left_out
+
+
+def _is_touched(item: str, touched: Mapping[str, set[str]]) -> bool:
+    """Items are named `TASK/QUESTION`, or `TASK/QUESTION/PART`."""
+    task, question, *_ = [*item.split("/"), ""]
+    return question in touched.get(task, ())
+
+
+def _questions(items: Mapping[str, float]) -> set[tuple[str, ...]]:
+    return {tuple(item.split("/")[:2]) for item in items}

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from magpie_align.errors import StageError
+from magpie_align.errors import AGAIN, AgainError, MagpieError, StageError
 from magpie_align.flow.graph import Node
+from magpie_align.flow.leave import Notice
 from magpie_align.flow.progress import read_progress
 from magpie_align.flow.view import View
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from magpie_align.flow.table import Shard
 
 _POLL = 0.05
-_GRACE = 20.0  # seconds a worker has to save its state when the run is interrupted
 
 
 @dataclass
@@ -36,17 +36,35 @@ class _Job:
     process: "subprocess.Popen[bytes]"
     file: Path
     started: float = field(default_factory=time.monotonic)
+    leaving: bool = False
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def problem(self) -> str:
-        """Why it failed, in the worker's own words where it had any."""
+    def problem(self) -> MagpieError:
+        """Why it did not finish, in the worker's own words where it had any."""
         note = self.file.with_suffix(".error")
         code = self.process.returncode
         said = note.read_text() if note.exists() else f"its process ended with {_ending(code)}"
-        return f"stage '{self.nodes[0].name}' failed: {said} (log: {self.nodes[0].artifact.log})"
+        name, log = self.nodes[0].name, self.nodes[0].artifact.log
+        if self.left:
+            return AgainError(f"stage '{name}' left early as asked: {said}; the same command goes on from here")
+        return StageError(f"stage '{name}' failed: {said} (log: {log})")
+
+    def leave(self, notice: Notice) -> None:
+        """Pass on that it should leave; once the grace is over, end it."""
+        if notice.given and not self.leaving:
+            self.leaving = True
+            self.process.send_signal(signal.SIGUSR1)
+        if notice.over:
+            _stop([self])
+
+    @property
+    def left(self) -> bool:
+        """Whether it ended because it was asked to: by itself, before it could listen, or at the end of the grace."""
+        code = self.process.returncode
+        return code == AGAIN or (self.leaving and code not in (0, 1))
 
     def made(self) -> list[Node]:
         """Those of its stages that are done since last asked."""
@@ -62,18 +80,23 @@ def _ending(code: int) -> str:
 def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], Path | None]) -> None:
     """Make every node's artifact. `locate` turns an external model's name into its folder, if it is needed here.
 
-    Raises StageError for the first stage that fails, once the others that were running have ended.
+    Raises StageError for the first stage that fails, once the others that were running have ended, and AgainError if it was
+    asked to leave before all was made.
     """
-    with tempfile.TemporaryDirectory(prefix="magpie-") as scratch, _terminated_as_interrupt():
+    with (
+        tempfile.TemporaryDirectory(prefix="magpie-") as scratch,
+        _terminated_as_interrupt(),
+        Notice().heard() as notice,
+    ):
         done = [n for n in nodes if n.artifact.done]
         waiting = [n for n in nodes if n not in done]
         running: list[_Job] = []
-        failure: str | None = None
+        failure: MagpieError | None = None
         for node in done:
             view.skip(node)
         try:
-            while running or (waiting and not failure):
-                while not failure and len(running) < jobs:
+            while running or (waiting and not failure and not notice.given):
+                while not failure and not notice.given and len(running) < jobs:
                     nodes = _next(waiting, running, done)
                     if not nodes:
                         break
@@ -83,6 +106,7 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
                         view.start(node)
                 time.sleep(_POLL)
                 for job in list(running):
+                    job.leave(notice)
                     ended = job.process.poll() is not None
                     for node in job.made():
                         done.append(node)
@@ -98,24 +122,31 @@ def run_graph(nodes: list[Node], jobs: int, view: View, locate: Callable[[str], 
         finally:
             _stop(running)
     if failure:
-        raise StageError(failure)
+        raise failure
+    if waiting:
+        raise AgainError("left early as asked, between two stages; the same command goes on from here")
 
 
 def run_shard(node: Node, shard: "Shard", view: View, locate: Callable[[str], Path | None]) -> None:
-    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails."""
-    with tempfile.TemporaryDirectory(prefix="magpie-") as scratch, _terminated_as_interrupt():
+    """Make one shard of one stage; its inputs must be done. Raises StageError if it fails, AgainError if asked to leave."""
+    with (
+        tempfile.TemporaryDirectory(prefix="magpie-") as scratch,
+        _terminated_as_interrupt(),
+        Notice().heard() as notice,
+    ):
         job = _start([node], Path(scratch), locate, shard)
         view.start(node)
-        progress = node.artifact.progress.with_name(f"progress-{shard.number}-of-{shard.of}.json")
+        progress = node.artifact.progress_of(str(shard))
         try:
             while job.process.poll() is None:
                 time.sleep(_POLL)
+                job.leave(notice)
                 view.update(node, read_progress(progress))
         finally:
             _stop([job])
         if job.process.returncode:
             view.fail(node, job.seconds)
-            raise StageError(job.problem())
+            raise job.problem()
 
 
 def _next(waiting: list[Node], running: list[_Job], done: list[Node]) -> list[Node]:
@@ -183,13 +214,14 @@ def worker_environment() -> dict[str, str]:
 
 
 def _stop(running: list[_Job]) -> None:
-    """Ask the workers to end, and after a grace make them."""
+    """Ask the workers to end, and after the grace of their stage make them; a second Ctrl-C makes them at once."""
     for job in running:
         job.process.terminate()
-    deadline = time.monotonic() + _GRACE
+    asked = time.monotonic()
     for job in running:
+        grace = max((node.stage.grace for node in job.nodes), default=0.0)
         try:
-            job.process.wait(max(0.0, deadline - time.monotonic()))
+            job.process.wait(max(0.0, asked + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(job.process.pid, signal.SIGKILL)
             job.process.wait()

@@ -73,11 +73,13 @@ def is_external(value: str) -> bool:
 class Stage(Settings):
     """Subclass it in `magpie_align/stages/KIND.py`; the module's name is what recipes say in `use: KIND`.
 
-    `version` goes up when the same settings would make other content; it is part of the fingerprint.
+    `version` goes up when the same settings would make other content; it is part of the fingerprint. `grace` is how many
+    seconds it may take to save its state when it is asked to stop by SIGTERM; one that saves all along is ended by the signal.
     """
 
     version: ClassVar[int] = 1
     sharded: ClassVar[bool] = False
+    grace: ClassVar[float] = 20.0
     produces: ClassVar[Product]
 
     def problems(self) -> list[str]:
@@ -91,6 +93,8 @@ class Stage(Settings):
     @abstractmethod
     def run(self, ctx: "Context") -> None:
         """Write the artifact's content into `ctx.out`. May be called again after a kill, and then goes on.
+
+        Raises AgainError when it has saved its state because it was asked to stop.
 
         A stage that is `sharded` may be called for one shard of its rows, `ctx.shard`, in several processes at once; called
         without, it makes what no shard made and notes the figures of the whole.

@@ -44,6 +44,10 @@ class Artifact:
     def progress(self) -> Path:
         return self.folder / "progress.json"
 
+    def progress_of(self, shard: str) -> Path:
+        """How far one shard is, `3-of-16`; of the whole where it is empty."""
+        return self.folder / f"progress-{shard}.json" if shard else self.progress
+
     @property
     def manifest(self) -> dict[str, Any]:
         """What was made, from what, by what. Raises FileNotFoundError until it is done."""
@@ -69,6 +73,10 @@ class Artifact:
     def done(self) -> bool:
         return self.damage() is None
 
+    def shards_done(self, of: int) -> set[int]:
+        """Which of `of` shards are done, as long as the whole is not."""
+        return {k for k in range(of) if (self.work / f"shard-{k}-of-{of}").exists()}
+
     def finish(self, manifest: dict[str, Any]) -> None:
         """Declare the content complete; only after this may anyone read it."""
         files = {str(f.relative_to(self.data)): f.stat().st_size for f in sorted(self.data.rglob("*")) if f.is_file()}
@@ -93,14 +101,15 @@ class Artifact:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            held.enter_context(_locked(self.folder / "lock", fcntl.LOCK_SH if shard else fcntl.LOCK_EX))
+            held.enter_context(locked(self.folder / "lock", fcntl.LOCK_SH if shard else fcntl.LOCK_EX))
             if shard:
-                held.enter_context(_locked(self.folder / f"lock-{shard}", fcntl.LOCK_EX))
+                held.enter_context(locked(self.folder / f"lock-{shard}", fcntl.LOCK_EX))
             yield
 
 
 @contextmanager
-def _locked(file: Path, how: int) -> Iterator[None]:
+def locked(file: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a file alone, or (LOCK_SH) beside others who share it. Raises LockedError."""
     with file.open("a+") as handle:
         _acquire(handle, file.parent, how)
         handle.seek(0)

@@ -12,16 +12,25 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magpie_align.errors import LockedError, StageError
+from magpie_align.errors import AgainError, LockedError, StageError
+from magpie_align.flow import leave
 
 Row = dict[str, Any]
+MOST_PARTS = 20_000
+"""Files that a table has at most: more in one folder, and each of them listed, opened and recorded in the manifest, takes minutes
+on the file systems of clusters (docs/scaling.md)."""
+
+
+def chunk_rows(total: int, least: int = 1000) -> int:
+    """Rows of a chunk: `least`, and in a table of more than `MOST_PARTS` times as many as many more."""
+    return max(least, -(-total // MOST_PARTS))
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class Shard:
 
     number: int
     of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.of}"
 
     def chunks(self, total: int) -> range:
         """Which of `total` chunks are its own: neighbours, and each chunk is in exactly one shard."""
@@ -53,7 +65,7 @@ class Table:
         journal.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._journal, self._schema = folder, journal, schema
-        self._chunk = _settled(journal / "chunk", chunk)
+        self._chunk = _settled(journal / "chunk", chunk_rows(total, chunk))
         self._open: dict[int, dict[int, Row]] = {}
         self._logs: dict[int, IO[str]] = {}
         self._own = shard.chunks(-(-total // self._chunk))
@@ -73,12 +85,16 @@ class Table:
         return self._journal / f"{chunk:06d}.jsonl"
 
     def missing(self) -> Iterator[int]:
-        """Indices not finished when asked, ascending; lazy, so memory does not grow with `total`."""
+        """Indices not finished when asked, ascending; lazy, so memory does not grow with `total`.
+
+        None come any more once this process was asked to leave.
+        """
         for chunk in self._own:
             if chunk not in self._sealed:
                 have = set(self._open.get(chunk, ()))
                 first = chunk * self._chunk
-                yield from (i for i in range(first, first + self._size(chunk)) if i not in have)
+                indices = (i for i in range(first, first + self._size(chunk)) if i not in have)
+                yield from takewhile(lambda _: not leave.asked(), indices)
 
     def wanted(self, rows: Iterable[Row], per: int = 1) -> Iterator[tuple[int, Row]]:
         """(index, input row) of each missing row, where input row `n` makes the rows `n * per` to `n * per + per - 1`.
@@ -98,6 +114,10 @@ class Table:
         """Whether this row is finished."""
         chunk = index // self._chunk
         return chunk in self._sealed or index in self._open.get(chunk, ())
+
+    def lacks(self, index: int) -> bool:
+        """Whether this row is this shard's to make, and not finished."""
+        return index // self._chunk in self._own and not self.has(index)
 
     def finished(self) -> Iterator[tuple[int, Row]]:
         """(index, row) of all that was finished when asked, ascending, streamed; rows added meanwhile are not among them."""
@@ -128,7 +148,9 @@ class Table:
         self._keep(index, row)
 
     def close(self) -> None:
-        """Say that all rows are in; raises StageError if some are not."""
+        """Say that all rows are in; raises StageError if some are not, AgainError if that is because it was asked to leave."""
+        if self.done != self.size and leave.asked():
+            raise AgainError(f"left early with {self.done} of {self.size} rows done, all of them kept")
         if self.done != self.size:
             raise StageError(f"{self.size - self.done} of {self.size} rows were never finished")
 

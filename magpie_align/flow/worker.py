@@ -18,7 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from magpie_align.errors import MagpieError
+from magpie_align.errors import AGAIN, AgainError, MagpieError
+from magpie_align.flow import leave
 from magpie_align.flow.progress import Progress
 from magpie_align.flow.stage import Context, Stage
 from magpie_align.flow.store import Artifact
@@ -30,7 +31,10 @@ _PACKAGES = (
 
 
 def main(job_file: Path) -> int:
-    """Exit code 0 when the artifact is done, by this process or by another meanwhile; 1 with a sentence otherwise."""
+    """Exit code 0 when the artifact is done, by this process or by another meanwhile; 1 with a sentence otherwise.
+
+    75 where it was asked to leave and has saved its work.
+    """
     tasks = [_Task(described) for described in json.loads(job_file.read_text())]
     try:
         with ExitStack() as held:
@@ -38,6 +42,10 @@ def main(job_file: Path) -> int:
                 held.enter_context(task.artifact.lock(task.shard_name))
             _make([task for task in tasks if not task.artifact.done])
         return 0
+    except AgainError as error:
+        print(error)
+        job_file.with_suffix(".error").write_text(str(error))
+        return AGAIN
     except MagpieError as error:
         problem = str(error)
     except Exception as error:
@@ -54,7 +62,7 @@ class _Task:
     def __init__(self, described: dict[str, Any]) -> None:
         self.artifact = Artifact(Path(described["artifact"]))
         self.shard = Shard(*described["shard"]) if described["shard"] else None
-        self.shard_name = f"{self.shard.number}-of-{self.shard.of}" if self.shard else ""
+        self.shard_name = str(self.shard) if self.shard else ""
         self._described = described
 
     def prepare(self) -> tuple[Stage, Context]:
@@ -65,16 +73,18 @@ class _Task:
         for folder in (artifact.data, artifact.work):
             folder.mkdir(parents=True, exist_ok=True)
         inputs = {ref: Path(path) for ref, path in self._described["inputs"].items()}
-        progress = artifact.progress.with_name(f"progress{'-' if self.shard else ''}{self.shard_name}.json")
-        self._ctx = Context(artifact.data, artifact.work, inputs, Progress(progress), self.shard)
+        progress = Progress(artifact.progress_of(self.shard_name))
+        self._ctx = Context(artifact.data, artifact.work, inputs, progress, self.shard)
         return _load(self._described["stage"]).model_validate(self._described["settings"]), self._ctx
 
     def finish(self) -> None:
-        """Write the manifest; a shard has none."""
+        """Write the manifest; of a shard, only a note that it is done."""
         if self.shard:
+            (self.artifact.work / f"shard-{self.shard_name}").touch()
             return
         self.artifact.finish(
             self._described["manifest"]
+            | {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._started))}
             | {"seconds": round(time.time() - self._started, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
             | {"versions": _versions(), "summary": self._ctx.summary}
         )
@@ -119,6 +129,7 @@ def _die_with_runner() -> None:
 
 
 if __name__ == "__main__":
+    leave.listen()
     if "--supervised" in sys.argv:
         _die_with_runner()
     sys.exit(main(Path(sys.argv[1])))

@@ -32,6 +32,8 @@ class Contamination(Stage, OverlapSettings):
     tasks: dict[str, int | None] = {}
     """As `evaluate` takes them: the tasks of `benchmark`, or lm-eval's own."""
     benchmark: TasksRef | None = None
+    task_data: DataRef | None = None
+    """A folder of the tasks' data sets in place of the hub's, as the `data` of `evaluate`."""
     items: dict[str, DataRef] = {}
     """Name -> a file of questions."""
     column: str | None = None
@@ -81,7 +83,8 @@ class Contamination(Stage, OverlapSettings):
         from magpie_align.evaluation.items import task_items
 
         folder = ctx.path(self.benchmark) if self.benchmark else None
-        found = list(task_items(self.tasks, folder)) if self.tasks else []
+        data = ctx.path(self.task_data) if self.task_data else None
+        found = list(task_items(self.tasks, folder, data)) if self.tasks else []
         for name, ref in self.items.items():
             found += file_items(name, ctx.path(ref), self.column)
         return found

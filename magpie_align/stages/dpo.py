@@ -1,24 +1,37 @@
 from typing import ClassVar
 
-from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
-from magpie_align.training.settings import DPOSettings
+from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
+from magpie_align.training.settings import CHECKPOINT_GRACE, DPO_LOSSES, DPOSettings, unknown_losses
 
 
 class DPO(Stage, DPOSettings):
     """Direct preference optimisation with TRL; the model it starts from is the reference."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    grace: ClassVar[float] = CHECKPOINT_GRACE
     produces: ClassVar[Product] = "model"
 
     model: ModelRef
     data: RowsRef
+    template: TokenizerRef | None = None
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("dpo")
+        return self.refused("dpo") + unknown_losses(self.losses, DPO_LOSSES)
 
     def run(self, ctx: Context) -> None:
         from magpie_align.training.dpo import train
+        from magpie_align.training.processes import train_spread
 
-        model, data = ctx.path(self.model), ctx.path(self.data)
-        ctx.note(**train(model, data, ctx.out, ctx.work, self, seed=self.seed, progress=ctx.progress))
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            template=ctx.path(self.template) if self.template else None,
+            seed=self.seed,
+            progress=ctx.progress,
+        )
+        ctx.note(**figures)

@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -62,11 +61,11 @@ class Instructions(Stage, Asking):
         )
 
     def sum_up(self, ctx: Context) -> None:
-        """Note how many rows there are of each status."""
-        from magpie_align.flow.table import read_rows
+        """Note how many rows there are of each status, and the tokens generated."""
+        from magpie_align.flow.tally import tally
 
-        found = Counter(row["instruction_status"].split(":")[0] for row in read_rows(ctx.out, ["instruction_status"]))
-        ctx.note(rows=found.total(), **found)
+        found, tokens = tally(ctx.out, "instruction_status", "instruction_tokens")
+        ctx.note(rows=found.total(), **found, tokens=tokens)
 
     def _heed_probe(self, ctx: Context) -> None:
         from magpie_align.errors import StageError

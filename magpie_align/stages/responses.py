@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -111,7 +110,7 @@ class Responses(Stage, Answers):
         )
 
     def _sum_up(self, ctx: Context) -> None:
-        from magpie_align.flow.table import read_rows
+        from magpie_align.flow.tally import tally
 
-        found = Counter(row["response_status"].split(":")[0] for row in read_rows(ctx.out, ["response_status"]))
-        ctx.note(rows=found.total(), **found)
+        found, tokens = tally(ctx.out, "response_status", "response_tokens")
+        ctx.note(rows=found.total(), **found, tokens=tokens)

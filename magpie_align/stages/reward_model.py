@@ -1,13 +1,14 @@
 from typing import ClassVar
 
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
-from magpie_align.training.settings import RewardModelSettings
+from magpie_align.training.settings import CHECKPOINT_GRACE, RewardModelSettings
 
 
 class RewardModel(Stage, RewardModelSettings):
     """A reward model trained with TRL on preference pairs."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
+    grace: ClassVar[float] = CHECKPOINT_GRACE
     produces: ClassVar[Product] = "model"
 
     model: ModelRef
@@ -15,10 +16,20 @@ class RewardModel(Stage, RewardModelSettings):
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("reward")
+        return self.refused("reward")
 
     def run(self, ctx: Context) -> None:
+        from magpie_align.training.processes import train_spread
         from magpie_align.training.reward_model import train
 
-        model, data = ctx.path(self.model), ctx.path(self.data)
-        ctx.note(**train(model, data, ctx.out, ctx.work, self, seed=self.seed, progress=ctx.progress))
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            seed=self.seed,
+            progress=ctx.progress,
+        )
+        ctx.note(**figures)

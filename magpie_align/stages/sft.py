@@ -1,13 +1,14 @@
 from typing import ClassVar
 
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
-from magpie_align.training.settings import SFTSettings
+from magpie_align.training.settings import CHECKPOINT_GRACE, SFTSettings
 
 
 class SFT(Stage, SFTSettings):
     """Supervised fine-tuning with TRL on the assistant's turns."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    grace: ClassVar[float] = CHECKPOINT_GRACE
     produces: ClassVar[Product] = "model"
 
     model: ModelRef
@@ -16,21 +17,21 @@ class SFT(Stage, SFTSettings):
     seed: int = 0
 
     def problems(self) -> list[str]:
-        return self.unknown_trl_keys("sft")
+        return self.refused("sft")
 
     def run(self, ctx: Context) -> None:
+        from magpie_align.training.processes import train_spread
         from magpie_align.training.sft import train
 
-        template = ctx.path(self.template) if self.template else None
-        ctx.note(
-            **train(
-                ctx.path(self.model),
-                ctx.path(self.data),
-                ctx.out,
-                ctx.work,
-                self,
-                template=template,
-                seed=self.seed,
-                progress=ctx.progress,
-            )
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            template=ctx.path(self.template) if self.template else None,
+            seed=self.seed,
+            progress=ctx.progress,
         )
+        ctx.note(**figures)

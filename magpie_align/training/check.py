@@ -17,6 +17,7 @@ from typing import Any
 from magpie_align.errors import StageError
 from magpie_align.training import data
 from magpie_align.training.chat import Chat
+from magpie_align.training.distributed import is_first
 from magpie_align.training.frame import Messages
 from magpie_align.training.packing_proof import packing_proof
 from magpie_align.training.proofs import (
@@ -67,7 +68,12 @@ def first_preferences(rows: Path) -> list[tuple[int, Messages]]:
 def gate(
     tokenizer: Any, conversations: list[tuple[int, Messages]], settings: TrainingSettings, model: Path | None
 ) -> None:
-    """Prove everything or raise StageError with each sentence; those of `settings.skip_checks` are printed alone."""
+    """Prove everything or raise StageError with each sentence; those of `settings.skip_checks` are printed alone.
+
+    Of several processes that train together the first one does.
+    """
+    if not is_first():
+        return
     failed = []
     for proof in proofs(tokenizer, conversations, settings, model):
         print(f"check   {proof.line()}", flush=True)

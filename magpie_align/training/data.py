@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from magpie_align.errors import StageError
 from magpie_align.flow.table import Row, read_rows
 from magpie_align.training.chat import Chat
+from magpie_align.training.distributed import is_first
 from magpie_align.training.frame import Messages
 
 BATCH = 1000
@@ -140,10 +142,15 @@ def _counted(tokens: int, trained: int, cut: int) -> Counter[str]:
 def _prepare(
     rows: Iterator[tuple[Any, ...]], sample: Callable[..., Any], source: Path, max_length: int, work: Path
 ) -> Prepared:
-    """Encode every row into `work/samples.arrow`, which a resumed run finds again; its counts beside it say that it is whole."""
+    """Encode every row into `work/samples.arrow`, which a resumed run finds again; its counts beside it say that it is whole.
+
+    Of several processes the first one does, and the others wait for as long as it takes: if it fails, they are ended.
+    """
     from datasets import Dataset
 
     file, beside = work / "samples.arrow", work / "samples.json"
+    while not is_first() and not beside.exists():
+        time.sleep(0.2)
     if not beside.exists():
         work.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(f".{os.getpid()}.tmp")

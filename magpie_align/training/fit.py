@@ -1,16 +1,22 @@
 """What every trainer shares: settings in the words people reason in, TRL's own for all else, progress, resume, saving."""
 
-import json
+import dataclasses
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magpie_align.errors import ConfigError, StageError, suggest
+from magpie_align.errors import AgainError, ConfigError, StageError, suggest
+from magpie_align.training import adapter
 from magpie_align.training.chat import Chat
+from magpie_align.training.checkpoints import declare_whole, newest_checkpoint
+from magpie_align.training.distributed import Distributed, distributed_arguments, is_first, processes, prove_spread
+from magpie_align.training.order import hold_order
 from magpie_align.training.packing import packed_attention
+from magpie_align.training.series import NAME as SERIES
+from magpie_align.training.series import Series
 from magpie_align.training.settings import SFTSettings, TrainingSettings
+from magpie_align.training.stopping import Stop, agreed, stoppable
 from magpie_align.training.watch import watch_loss
 
 Progress = Callable[..., None]
@@ -21,14 +27,18 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
     """The arguments of TRL's configuration for these settings."""
     import torch
 
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = processes()
     per_step = settings.micro_batch_size * world
     if settings.batch_size % per_step:
         raise StageError(
-            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} x {world} devices; "
+            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} x {world} processes; "
             "change micro_batch_size: the batch size decides the result and is not changed for you"
         )
-    return {
+    if "8bit" in settings.optimizer or settings.optimizer.startswith("paged"):
+        adapter.need_bitsandbytes(f"optimizer: {settings.optimizer}", "take adamw_torch_fused")
+    if settings.liger and not torch.cuda.is_available():
+        raise StageError("liger: its kernels need a GPU, and there is none here; leave it out")
+    given = {
         "output_dir": str(work / "checkpoints"),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
@@ -41,23 +51,24 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
         "weight_decay": settings.weight_decay,
         "bf16": settings.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
+        "ddp_find_unused_parameters": False,
         "gradient_checkpointing": settings.gradient_checkpointing,
+        "use_liger_kernel": settings.liger,
+        "torch_compile": settings.compile,
         "save_strategy": "steps" if settings.checkpoints else "no",
         "save_steps": 1 / (settings.checkpoints + 1),
         "save_total_limit": 2,
-        "logging_steps": 10,
+        "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "report_to": "none",
         "disable_tqdm": True,
         "seed": seed,
-    } | settings.trl
+    }
+    return given | distributed_arguments(settings) | settings.trl
 
 
 def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
-    """How the weights are loaded; weights that the model does not bring, such as a new head, are drawn by `seed`.
-
-    One process trains on one device: several need a launcher to start a process each.
-    """
+    """How the weights are loaded; weights that the model does not bring, such as a new head, are drawn by `seed`."""
     import torch
     from transformers import set_seed
 
@@ -66,56 +77,75 @@ def loading(settings: TrainingSettings, seed: int) -> dict[str, Any]:
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
         raise StageError(
             f"{torch.cuda.device_count()} GPUs are visible to one training process, which would train on copies of the batch; "
-            "set CUDA_VISIBLE_DEVICES to one of them"
+            "start it by magpie_align.training.processes.train_spread, or set CUDA_VISIBLE_DEVICES to one of them"
         )
+    if distributed_arguments(settings) and settings.distributed.stage == 3:
+        _load_parts(trl_arguments(settings, Path(), seed))
     packed = isinstance(settings, SFTSettings) and settings.packing
     attention = packed_attention(settings.attention) if packed else settings.attention
     chosen = {"attn_implementation": attention} if attention else {}
-    return {"dtype": getattr(torch, settings.weights), **chosen}
+    return {"dtype": getattr(torch, settings.weights), **chosen, **adapter.quantised(settings)}
 
 
-def run_trainer(trainer: Any, samples: Any, work: Path, progress: Progress) -> dict[str, Any]:
-    """Train from the newest whole checkpoint in `work`, if any; returns the last figures logged.
+def _load_parts(arguments: dict[str, Any]) -> None:
+    """Let `from_pretrained` divide the weights as they are loaded, which it does while such a configuration is alive."""
+    import deepspeed
+    from transformers import TrainingArguments
 
-    `samples` are those of `data.Prepared`. Raises StageError, naming the rows, as soon as a loss is no number.
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    _alive.append(TrainingArguments(**{name: value for name, value in arguments.items() if name in known}))
+    deepspeed.init_distributed(auto_mpi_discovery=False)  # on CPUs transformers does not
+
+
+_alive: list[Any] = []
+ALONE = Distributed(processes=1)
+
+
+def run_trainer(
+    trainer: Any, samples: Any, work: Path, progress: Progress, distributed: Distributed = ALONE
+) -> dict[str, Any]:
+    """Train from the newest whole checkpoint in `work`, if any; returns the last figures logged, the loss of ten steps.
+
+    `samples` are those of `data.Prepared`. Raises StageError, naming the rows, as soon as a loss is no number, and AgainError
+    when asked to stop by SIGTERM or SIGUSR1, with a checkpoint written.
     """
+    hold_order(trainer)
+    watch_loss(trainer, samples)
+    newest = newest_checkpoint(work / "checkpoints", distributed)
+    with stoppable() as stop:
+        stop.begun = True
+        trainer.add_callback(_conduct(trainer, distributed, stop))
+        series = Series(trainer, work / SERIES, progress)
+        trainer.add_callback(series.callback())
+        trainer.train(resume_from_checkpoint=newest)
+        steps, last = trainer.state.global_step, trainer.state.max_steps
+        if stop.asked and steps < last:
+            raise AgainError(f"a checkpoint holds {steps} of {last} steps")
+    return series.figures()
+
+
+def _conduct(trainer: Any, distributed: Distributed, stop: Stop) -> Any:
+    """Proves at the start that the training is spread as asked; stops it when asked; says which checkpoints are whole."""
     from transformers import TrainerCallback
 
-    class Report(TrainerCallback):  # type: ignore[misc]
-        """Tells how far it is."""
-
-        loss: float | None = None
+    class Conduct(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            prove_spread(trainer, distributed)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            known = {} if self.loss is None else {"loss": self.loss}
-            progress(state.global_step, state.max_steps, unit="steps", **known)
+            stop.asked = agreed(trainer, stop)
+            ended = state.global_step >= state.max_steps
+            if ended:
+                control.should_save = False  # the model itself is saved at once
+            elif stop.asked:
+                control.should_save = control.should_training_stop = True
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                self.loss = float(logs["loss"])
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.accelerator.wait_for_everyone()
+            if is_first():
+                declare_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}", distributed)
 
-    trainer.add_callback(Report())
-    watch_loss(trainer, samples)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(work / "checkpoints"))
-    logged: dict[str, Any] = {}
-    for entry in trainer.state.log_history:
-        logged.update(entry)
-    logged.setdefault("loss", logged.get("train_loss"))  # fewer steps than there are between two lines of the log
-    return logged
-
-
-def newest_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written whole; younger ones that were not are removed, with a line in the log."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            print(f"resuming from {checkpoint.name}")
-            return str(checkpoint)
-        except (FileNotFoundError, json.JSONDecodeError):
-            print(f"{checkpoint.name} was not written whole and is left out")
-            shutil.rmtree(checkpoint)
-    return None
+    return Conduct()
 
 
 def load_tokenizer(folder: Path, pad_token: str | None = None) -> Any:
@@ -144,13 +174,24 @@ def load_tokenizer(folder: Path, pad_token: str | None = None) -> Any:
 
 
 def save(trainer: Any, tokenizer: Any, out: Path) -> None:
-    """A plain folder that transformers and vLLM load; generation ends where the chat template ends an assistant turn."""
+    """A plain folder that transformers and vLLM load; generation ends where the chat template ends an assistant turn.
+
+    To be called in every process: the weights may be divided among them.
+    """
     if hasattr(trainer.model, "generation_config"):
         trainer.model.generation_config.eos_token_id = list(_stops(tokenizer))
         trainer.model.generation_config.pad_token_id = tokenizer.pad_token_id
-    trainer.save_model(str(out))
-    tokenizer.save_pretrained(out)
-    (out / "training_args.bin").unlink(missing_ok=True)
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    if adapter.is_adapted(trainer.model):
+        adapter.save(trainer, out)
+    else:
+        trainer.save_model(str(out))
+    if is_first():
+        tokenizer.save_pretrained(out)
+        trainer.series.save(out)
+        (out / "training_args.bin").unlink(missing_ok=True)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _stops(tokenizer: Any) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.errors import StageError
-from magpie_align.training import check, data, fit
+from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
 from magpie_align.training.settings import RewardModelSettings
 from magpie_align.training.watch import weigh_by_samples
@@ -27,12 +27,18 @@ def train(
     config = RewardConfig(**fit.trl_arguments(settings, work, seed))
     network = AutoModelForSequenceClassification.from_pretrained(model, num_labels=1, **fit.loading(settings, seed))
     network.config.pad_token_id = tokenizer.pad_token_id
+    adapter.check_targets(network, settings)
     trainer = RewardTrainer(
-        model=network, args=config, train_dataset=kept, eval_dataset=held, processing_class=tokenizer
+        model=network,
+        args=config,
+        train_dataset=kept,
+        eval_dataset=held,
+        processing_class=tokenizer,
+        peft_config=adapter.peft_config(settings, "SEQ_CLS"),
     )
     weigh_by_samples(trainer)
-    logged = fit.run_trainer(trainer, dataset, work, progress)
-    accuracy = trainer.evaluate()["eval_accuracy"]
+    logged = fit.run_trainer(trainer, dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
+    accuracy = trainer.evaluate()["eval_accuracy"]
     figures = {"pairs": len(kept), "loss": logged.get("loss"), "held-out accuracy": accuracy}
-    return figures | prepared.figures()
+    return figures | prepared.figures() | {"speed": logged["speed"]}

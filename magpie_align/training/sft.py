@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from magpie_align.training import check, data, fit
+from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
 from magpie_align.training.packing import efficiency, pack
 from magpie_align.training.settings import SFTSettings
@@ -31,13 +31,14 @@ def train(
     check.gate(tokenizer, check.first_conversations(rows), settings, model)
     prepared = data.prepare_sft(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
+    adapter.check_targets(network, settings)
     trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
-    logged = fit.run_trainer(trainer, prepared.dataset, work, progress)
+    logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
     fit.save(trainer, tokenizer, out)
     figures = {"rows": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
     if settings.packing:
         figures["packing efficiency"] = round(efficiency(trainer.train_dataset, settings.max_length), 4)
-    return figures | prepared.figures()
+    return figures | prepared.figures() | {"speed": logged["speed"]}
 
 
 def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: SFTSettings, work: Path, seed: int) -> Any:
@@ -47,4 +48,10 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: SFTSettin
     given = {"packing": settings.packing, "dataset_kwargs": {"skip_prepare_dataset": True}}
     config = SFTConfig(**given | fit.trl_arguments(settings, work, seed))
     dataset = pack(samples, settings.max_length) if settings.packing else samples
-    return SFTTrainer(model=network, args=config, train_dataset=dataset, processing_class=tokenizer)
+    return SFTTrainer(
+        model=network,
+        args=config,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=adapter.peft_config(settings),
+    )

@@ -4,29 +4,43 @@ from collections.abc import Iterator
 from typing import Any
 
 from magpie_align.errors import StageError
+from magpie_align.training.order import filled
 
 
 def weigh_by_samples(trainer: Any) -> None:
     """Make the loss of a step the mean over all its samples, for a trainer that takes the mean of its micro batches' means.
 
-    The two differ where micro batches are unequal, as in the last step of an epoch; then the size of the micro batch would
-    decide what is trained.
+    The two differ where micro batches are unequal, as in the last step of an epoch; then the size of the micro batch, and the
+    number of processes, would decide what is trained.
     """
     collect, compute = trainer.get_batch_samples, trainer.compute_loss
-    usual = 1.0
+    weights: list[float] = []
 
     def collected(*args: Any) -> Any:
-        nonlocal usual
         batches, count = collect(*args)
-        usual = sum(len(batch["input_ids"]) for batch in batches) / max(len(batches), 1)
+        sizes = [len(batch["input_ids"]) for batch in batches]
+        if filled(trainer):
+            sizes[-1] = 0
+        usual = _over_processes(trainer, sum(sizes)) / max(len(batches), 1)
+        weights[:] = [size / usual for size in sizes]
         return batches, count
 
     def weighed(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         result = compute(model, inputs, *args, **kwargs)
-        weight = len(inputs["input_ids"]) / usual if model.training else 1.0
+        weight = weights.pop(0) if model.training else 1.0
         return (result[0] * weight, *result[1:]) if isinstance(result, tuple) else result * weight
 
     trainer.get_batch_samples, trainer.compute_loss = collected, weighed
+
+
+def _over_processes(trainer: Any, number: float) -> float:
+    """The mean of a number over all processes."""
+    import torch
+
+    accelerator = trainer.accelerator
+    if accelerator.num_processes == 1:
+        return number
+    return float(accelerator.reduce(torch.tensor(float(number), device=accelerator.device), "mean"))
 
 
 def watch_loss(trainer: Any, samples: Any) -> None:

@@ -43,8 +43,9 @@ def kept(name: str, tmp_path, rows: list[dict]) -> set[str]:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_it_keeps_the_good_and_drops_what_it_names(name, tmp_path):
-    bad = [GOOD | {"uuid": f"bad {n}", "min_similar_uuid": f"bad {n}"} | row for n, row in enumerate(BAD)]
-    found = kept(name, tmp_path, [GOOD, *bad])
+    good = GOOD | {"language": "en"} if name == "english_200k" else GOOD
+    bad = [good | {"uuid": f"bad {n}", "min_similar_uuid": f"bad {n}"} | row for n, row in enumerate(BAD)]
+    found = kept(name, tmp_path, [good, *bad])
     assert "good" in found and "bad 0" not in found and len(found) <= 4
 
 
@@ -79,7 +80,7 @@ def test_filter6_is_half_easy_half_harder(tmp_path):
     assert uuids([tmp_path / "rows"], **yaml.safe_load(text)) == ["very hard5", "hard4", "easy2", "easy1"]
 
 
-def test_chinese_is_not_japanese(tmp_path):
+def test_chinese_is_not_japanese_and_english_is_neither(tmp_path):
     texts = {
         "good": GOOD["instruction"],
         "ja": "日本語で春の詩を書いてください",
@@ -89,6 +90,7 @@ def test_chinese_is_not_japanese(tmp_path):
     named = zip(texts.items(), told, strict=True)
     rows = [GOOD | {"uuid": uuid, "instruction": text, "language": one[0]} for (uuid, text), one in named]
     assert kept("chinese_200k", tmp_path, rows) == {"good"}
+    assert kept("english_200k", tmp_path, rows) == {"en"}
 
 
 def test_many_lines_only_in_code(tmp_path):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from magpie_align.curation.rewards import SCHEMA, reward_row, write_rewards
+from magpie_align.curation import rewards
+from magpie_align.curation.rewards import SCHEMA, first_row, reward_row, write_rewards
 from magpie_align.curation.scorer import Scorer, ScorerSettings
 from magpie_align.errors import StageError
-from magpie_align.flow.table import Table, parts, read_rows
+from magpie_align.flow.table import Shard, Table, parts, read_rows
 from magpie_align.mini.model import ModelSize, new_model
 from magpie_align.mini.tokenizer import build_tokenizer
 
@@ -117,8 +118,10 @@ def rows(n: int = 120) -> list[dict[str, Any]]:
     ]
 
 
-def attempt(model: Path, settings: ScorerSettings, data: list[dict[str, Any]], folder: Path, stop: int | None) -> None:
-    table = Table(folder / "data", folder / "journal", len(data), SCHEMA, chunk=50)
+def attempt(
+    model: Path, settings: ScorerSettings, data: list[dict[str, Any]], folder: Path, stop: int | None, chunk: int = 50
+) -> None:
+    table = Table(folder / "data", folder / "journal", len(data), SCHEMA, chunk)
     make = partial(reward_row, name="scorer")
     list(islice(write_rewards(Scorer(model, settings), data, table, make, token_budget=400), stop))
     if stop is None:
@@ -126,9 +129,13 @@ def attempt(model: Path, settings: ScorerSettings, data: list[dict[str, Any]], f
 
 
 def score(
-    model: Path, folder: Path, settings: ScorerSettings = PLAIN, data: list[dict[str, Any]] | None = None
+    model: Path,
+    folder: Path,
+    settings: ScorerSettings = PLAIN,
+    data: list[dict[str, Any]] | None = None,
+    chunk: int = 50,
 ) -> list[dict[str, Any]]:
-    attempt(model, settings, rows() if data is None else data, folder, None)
+    attempt(model, settings, rows() if data is None else data, folder, None, chunk)
     return list(read_rows(folder / "data"))
 
 
@@ -152,6 +159,22 @@ def test_interrupted_rewards_are_the_same_bits(scorer: Path, tmp_path: Path) -> 
         attempt(scorer, PLAIN, rows(), tmp_path / "broken", stop)
     whole, broken = (parts(tmp_path / name / "data") for name in ("whole", "broken"))
     assert [file.read_bytes() for file in whole] == [file.read_bytes() for file in broken]
+
+
+def test_shards_in_any_order_are_the_same_bits(scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows and shards begin at other rows."""
+    monkeypatch.setattr(rewards, "_WINDOW", 70)
+    score(scorer, tmp_path / "whole")
+    for shard in (Shard(2, 3), Shard(0, 3), Shard(1, 3)):
+        folder = tmp_path / "parts"
+        table = Table(folder / "data", folder / "journal", 120, SCHEMA, chunk=20, shard=shard)
+        make = partial(reward_row, name="scorer")
+        given = rows()[first_row(table) :]
+        assert [*write_rewards(Scorer(scorer, PLAIN), given, table, make, token_budget=400)][-1] == table.size == 40
+        table.close()
+    score(scorer, tmp_path / "chunks", chunk=20)
+    whole, chunks, shards = (list(read_rows(tmp_path / name / "data")) for name in ("whole", "chunks", "parts"))
+    assert whole == chunks == shards
 
 
 def test_a_reward_is_what_the_model_says_of_the_chat(scorer: Path, tmp_path: Path) -> None:

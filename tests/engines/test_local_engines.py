@@ -161,6 +161,34 @@ def test_a_form_is_refused_where_it_cannot_be_kept_or_read(engine):
         assert all("cannot hold an answer to a schema, choice or regex" in c.error for c in done.values())
 
 
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vllm")
+def test_log_probabilities_are_the_networks_own(engines, model_path, tokenizer):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    prompt = tuple(range(50, 60))
+    (done,) = engines("vllm").generate([ask("k", prompt, max_tokens=3, logprobs=4, temperature=0.7, seed=1)])
+    assert len(done.logprobs) == len(done.token_ids) == 3
+    with torch.inference_mode():
+        logits = network(torch.tensor([prompt + done.token_ids])).logits[0]
+    for place, found in enumerate(done.logprobs):
+        truth = logits[len(prompt) - 1 + place].log_softmax(0)
+        likeliest = {}
+        for value, i in zip(*(kept.tolist() for kept in truth.topk(4)), strict=True):
+            likeliest.setdefault(tokenizer.decode([i]), value)
+        assert len(found) <= 5  # the drawn token is told too
+        assert {text: found[text] for text in likeliest} == pytest.approx(likeliest, abs=0.02)
+
+
+def test_log_probabilities_are_refused_where_there_are_none(engine):
+    (done,) = engine.generate([ask("k", logprobs=2)])
+    if "logprobs" in engine.capabilities:
+        assert done.logprobs
+    else:
+        assert done.error == "this engine gives no log probabilities of tokens; open vllm or a server that does"
+
+
 def test_impossible_requests_are_refused_one_by_one(engine):
     done = by_key(
         engine.generate(

@@ -211,7 +211,7 @@ def test_chat_sends_messages_the_key_and_the_extra_body(server, connect, monkeyp
     assert body["messages"][0] == {"role": "system", "content": "Shout."}
     assert (body["model"], body["max_completion_tokens"], body["reasoning_effort"]) == ("big", 256, "low")
     assert "secret" not in json.dumps(engine.provenance)
-    assert engine.capabilities == {"chat", "seed", "structured"}
+    assert engine.capabilities == {"chat", "seed", "structured", "logprobs"}
 
 
 def test_the_form_of_an_answer_goes_out_in_the_servers_words(server, connect):
@@ -231,6 +231,34 @@ def test_the_form_of_an_answer_goes_out_in_the_servers_words(server, connect):
     (*_, body) = server.seen[-1]
     asked = body["response_format"]["json_schema"]
     assert (asked["strict"], asked["schema"]["properties"]["why"]) == (True, {"type": "string"})
+
+
+def test_log_probabilities_come_back_from_both_kinds_of_endpoint(server, connect):
+    place = [("m", -0.1), ("M", -2.5)]
+    content = [{"token": "m", "logprob": -0.1, "top_logprobs": [{"token": t, "logprob": p} for t, p in place]}]
+    shapes = {"chat": {"content": content}, "completions": {"top_logprobs": [dict(place), None]}}
+    server.behave = lambda body: "well"
+    plain = Handler._completion
+
+    def with_logprobs(self, how, body):
+        done = plain(self, how, body)
+        done["choices"][0]["logprobs"] = shapes["chat" if "messages" in body else "completions"]
+        return done
+
+    server.RequestHandlerClass = type("Logged", (Handler,), {"_completion": with_logprobs})
+    said = Request(0, messages=(Message("user", "hello"),), sampling=Sampling(logprobs=2))
+    (done,) = connect(mode="chat").generate([said])
+    assert done.logprobs == ({"m": -0.1, "M": -2.5},)
+    (done,) = connect().generate([ask(1, logprobs=2)])
+    assert done.logprobs == ({"m": -0.1, "M": -2.5}, {})
+    (unasked,) = connect().generate([ask(1)])
+    assert unasked.logprobs == ()
+    bodies = [body for *_, body in server.seen]
+    assert (bodies[0]["logprobs"], bodies[0]["top_logprobs"], bodies[1]["logprobs"]) == (True, 2, 2)
+    assert "logprobs" not in bodies[2]
+    shapes["chat"] = {"content": [{"token": "m"}]}
+    (broken,) = connect(mode="chat", max_retries=0).generate([said])
+    assert broken.error.startswith("the server's answer is not readable (KeyError: 'top_logprobs')")
 
 
 def test_length_and_other_ends(server, connect):

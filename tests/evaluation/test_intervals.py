@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from magpie_align.evaluation.intervals import interval, wilson
+from magpie_align.evaluation.intervals import interval, stratified, wilson
 
 
 @given(n=st.integers(1, 2000), share=st.floats(0, 1))
@@ -43,3 +43,32 @@ def test_95_percent_of_intervals_hold_the_truth() -> None:
 def test_too_little_to_go_by() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert interval([0.5]) == (0.5, -math.inf, math.inf)
+
+
+def test_one_stratum_is_the_interval_of_its_items() -> None:
+    right = [1.0] * 31 + [0.0] * 19
+    low, high = stratified([right])
+    assert (low, high) == pytest.approx(interval(right)[1:], abs=0.004)  # n - 1 in place of n
+    assert stratified([[1.0], [0.0], [1.0]]) == interval([1.0, 0.0, 1.0])[1:]
+    assert stratified([[1.0, 1.0], [0.0, 0.0]]) == interval([1.0, 1.0, 0.0, 0.0])[1:]
+
+
+def test_the_error_of_a_group_is_lm_evals() -> None:
+    from lm_eval.api.metrics import mean_stderr, pooled_sample_stderr
+
+    strata = [[1.0, 0.5, 0.25, 0.0], [0.0, 0.125, 0.75], [0.5, 0.625, 1.0, 1.0, 0.875]]
+    error = pooled_sample_stderr([mean_stderr(s) for s in strata], [len(s) for s in strata])
+    low, high = stratified(strata)
+    assert (high - low) / 2 / 1.959964 == pytest.approx(error, rel=1e-6)
+
+
+def test_95_percent_of_the_intervals_of_groups_hold_the_truth() -> None:
+    """Subjects of unlike sizes and difficulty, as MMLU has."""
+    rng = random.Random(1)
+    subjects = [(20, 0.9), (35, 0.75), (60, 0.5), (25, 0.3), (60, 0.65)]
+    truth = sum(n * p for n, p in subjects) / 200
+    held = 0
+    for _ in range(3000):
+        low, high = stratified([[float(rng.random() < p) for _ in range(n)] for n, p in subjects])
+        held += low <= truth <= high
+    assert 0.93 <= held / 3000 <= 0.97

@@ -8,8 +8,10 @@ import yaml
 
 from magpie_align.errors import StageError
 from magpie_align.evaluation.items import task_items
+from magpie_align.evaluation.scored import Scored, write_scored
 from magpie_align.evaluation.untouched import read_touched, untouched_scores
 from magpie_align.mini.benchmark import write_benchmark
+from magpie_align.records import Score
 from tests.realdata import REALDATA, gsm8k, mmlu, needs_realdata
 
 
@@ -103,37 +105,45 @@ def test_tasks_that_cannot_be_read(tmp_path: Path) -> None:
     task(
         tmp_path, "a", tmp_path / "none.jsonl", doc_to_text="{{x}}", doc_to_target="{{x}}", output_type="generate_until"
     )
-    with pytest.raises(StageError, match="the items of the task 'a' cannot be read: "):
+    with pytest.raises(StageError, match="the tasks a cannot be read: "):
         list(task_items({"a": None}, tmp_path))
     with pytest.raises(StageError, match="has no task 'b'"):
         list(task_items({"b": None}, tmp_path))
 
 
-def logs(folder: Path) -> Path:
-    (folder / "samples").mkdir()
-    rows = [{"doc_id": i, "metrics": ["acc"], "acc": float(i < 6)} for i in range(10)]
-    write(folder / "samples/quiz.jsonl", *rows)
-    write(folder / "samples/other.jsonl", *rows)
-    return folder / "samples"
+KEY = {"harness": "lm-eval", "shots": 0}
+
+
+def evaluation(folder: Path) -> Path:
+    """Two tasks, 6 of 10 right each, the group of both, and a mean of scores."""
+    items = {task: {f"{task}/{i}": float(i < 6) for i in range(10)} for task in ("quiz", "other")}
+    both = {"both": items["quiz"] | items["other"]} | items
+    scored = [Scored(Score("", task, "acc", 0.6, 0, 1, len(values)), KEY, values) for task, values in both.items()]
+    write_scored([*scored, Scored(Score("", "all", "mean", 0.6, 0, 1, 20), KEY)], folder)
+    return folder
 
 
 def test_touched_questions_are_left_out_of_the_scores(tmp_path: Path) -> None:
     file = write(
-        tmp_path / "items.jsonl",
+        tmp_path / "touched.jsonl",
         {"task": "quiz", "item": "0"},
         {"task": "quiz", "item": "1"},
         {"task": "more", "item": "2"},
     )
-    scores, left_out = untouched_scores(logs(tmp_path), read_touched(file))
-    assert [(s.task, s.metric, s.value, s.n) for s in scores] == [("other", "acc", 0.6, 10), ("quiz", "acc", 0.5, 8)]
-    assert left_out == {"other": 0, "quiz": 2}
+    scored, left_out = untouched_scores(evaluation(tmp_path), read_touched(file))
+    found = {one.score.task: (one.score.value, one.score.n) for one in scored}
+    assert found == {"both": (pytest.approx(10 / 18), 18), "quiz": (0.5, 8), "other": (0.6, 10)}
+    assert left_out == {"both": 2, "quiz": 2, "other": 0}
+    assert all(one.key == {**KEY, "without": "questions in the training data"} for one in scored)
 
 
 def test_scores_that_cannot_be_given(tmp_path: Path) -> None:
-    folder = logs(tmp_path)
     with pytest.raises(StageError, match="every question of 'quiz' is touched by the training data"):
-        untouched_scores(folder, {"quiz": {str(i) for i in range(10)}})
-    with pytest.raises(StageError, match="keeps no answers of single questions; name a stage `evaluate`"):
-        untouched_scores(tmp_path / "nowhere", {})
+        untouched_scores(evaluation(tmp_path), {"quiz": {str(i) for i in range(10)}})
+    write_scored([Scored(Score("", "all", "mean", 0.6, 0, 1, 20), KEY)], tmp_path)
+    with pytest.raises(
+        StageError, match="keeps no values of single questions; name a stage that evaluates on questions"
+    ):
+        untouched_scores(tmp_path, {})
     with pytest.raises(StageError, match="lists no touched questions"):
-        read_touched(tmp_path / "items.jsonl")
+        read_touched(tmp_path / "none.jsonl")

@@ -147,11 +147,13 @@ def test_what_is_not_measured_alike_answers_nothing() -> None:
 
 
 def test_shots_part_columns() -> None:
-    score = Score("ours", "gsm8k", "exact_match", 0.48, 0.45, 0.51, 1319)
-    rows = [Row(score, {"harness": "lm-eval", "shots": shots, "chat_template": True}) for shots in (5, 0)]
-    five, zero = join(rows, PUBLISHED)
+    score = Score("ours", "gsm8k", "exact_match strict-match", 0.48, 0.45, 0.51, 1319)
+    measured = [(5, 1319), (0, 1319), (5, 100)]
+    rows = [Row(score, {"harness": "lm-eval", "shots": s, "items": n, "chat_template": True}) for s, n in measured]
+    five, zero, few = join(rows, PUBLISHED)
     assert len(five.published) == 11
     assert zero.apart == ("shots is 0, published with 5",)
+    assert few.apart == ("items is 100, published with 1319",)
 
 
 def test_rows_that_cannot_be_placed() -> None:
@@ -186,7 +188,7 @@ def test_the_papers_numbers() -> None:
 
 
 def test_printed_means_are_those_of_their_rows_but_one() -> None:
-    tasks = ("mmlu", "arc_challenge", "hellaswag", "truthfulqa_mc2", "winogrande", "gsm8k", "mmlu_redux")
+    tasks = ("mmlu", "arc_challenge", "hellaswag", "truthfulqa_mc2", "winogrande", "gsm8k", "mmlu_redux_generative")
     odd = []
     for mean in [p for p in PUBLISHED if p.metric == "mean"]:
         values = [p.value for p in PUBLISHED if p.task in tasks and p.model == mean.model]

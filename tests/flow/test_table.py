@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magpie_align.errors import StageError
-from magpie_align.flow.table import Table, count_rows, parts, read_rows
+from magpie_align.flow.table import MOST_PARTS, Table, chunk_rows, count_rows, parts, read_rows
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -83,3 +83,9 @@ def test_a_second_row_for_an_index_is_refused(tmp_path: Path) -> None:
 def test_wrong_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="they differ in: nn, text"):
         Table(tmp_path / "d", tmp_path / "j", 4, pa.schema([("nn", pa.int64())]), 2).add(0, {"text": "x"})
+
+
+def test_a_table_has_no_more_files_than_a_folder_bears() -> None:
+    assert chunk_rows(3_000_000) == 1000 and chunk_rows(20_000_000) == 1000
+    assert chunk_rows(1_000_000_000) == 50_000 == -(-1_000_000_000 // MOST_PARTS)
+    assert chunk_rows(20_000_001) == 1001 and chunk_rows(5, 10_000) == 10_000

@@ -26,12 +26,19 @@ class Stand:
         return name
 
     def run(self, name: str, kind: str, /, **settings: Any) -> Context:
+        return self._run(name, kind, settings, again=False)
+
+    def again(self, name: str, kind: str, /, **settings: Any) -> Context:
+        """Run once more where an earlier run was cut off or failed."""
+        return self._run(name, kind, settings, again=True)
+
+    def _run(self, name: str, kind: str, settings: dict[str, Any], again: bool) -> Context:
         stage = stage_class(kind).model_validate(settings)
         assert stage.problems() == []
         externals = {ref: Path(ref).expanduser() for _, ref, _ in stage.refs() if "/" in ref and ref not in self.inputs}
         folder = self.root / f"{kind}-{name}"
         for part in ("data", "work"):
-            (folder / part).mkdir(parents=True)
+            (folder / part).mkdir(parents=True, exist_ok=again)
         ctx = Context(folder / "data", folder / "work", self.inputs | externals, Progress(folder / "progress.json"))
         stage.run(ctx)
         self.inputs[name] = ctx.out

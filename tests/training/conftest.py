@@ -19,7 +19,11 @@ Write = Callable[..., Path]
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random model of two layers and the miniature's tokenizer."""
-    folder = tmp_path_factory.mktemp("model")
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+def make_model(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     tokenizer = build_tokenizer(folder, samples=500)
     save_model(new_model(tokenizer, ModelSize(hidden=32, layers=2, heads=2, intermediate=64)), tokenizer, folder)
     return folder

@@ -9,7 +9,8 @@ from magpie_align.errors import StageError
 from magpie_align.training import data
 from magpie_align.training.chat import Chat
 from magpie_align.training.fit import load_tokenizer, newest_checkpoint, trl_arguments
-from magpie_align.training.settings import OWN_FIELDS, DPOSettings, RewardModelSettings, SFTSettings, trl_fields
+from magpie_align.training.library import trl_fields
+from magpie_align.training.settings import OWN_FIELDS, DPOSettings, RewardModelSettings, SFTSettings
 from tests.training.conftest import Write, chats, pairs
 
 ASKED = [{"role": "user", "content": "q"}]
@@ -160,9 +161,14 @@ def test_batch_size_holds_over_devices(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_known_trl_fields_are_trls_own() -> None:
-    from trl import DPOConfig, RewardConfig, SFTConfig
+    from trl import DPOConfig, KTOConfig, RewardConfig, SFTConfig
+    from trl.experimental.cpo import CPOConfig
+    from trl.experimental.orpo import ORPOConfig
 
-    configs = (("sft", SFTConfig), ("dpo", DPOConfig), ("reward", RewardConfig))
+    configs = (
+        ("sft", SFTConfig), ("dpo", DPOConfig), ("reward", RewardConfig), ("kto", KTOConfig), ("cpo", CPOConfig),
+        ("orpo", ORPOConfig),
+    )  # fmt: skip
     for name, config in configs:
         assert set(config.__dataclass_fields__) <= trl_fields(name)
     assert OWN_FIELDS.keys() <= {field for _, config in configs for field in config.__dataclass_fields__}

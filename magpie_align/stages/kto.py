@@ -1,0 +1,36 @@
+from typing import ClassVar
+
+from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
+from magpie_align.training.settings import CHECKPOINT_GRACE, KTO_LOSSES, KTOSettings, unknown_losses
+
+
+class KTO(Stage, KTOSettings):
+    """Kahneman-Tversky optimisation with TRL; the model it starts from is the reference."""
+
+    grace: ClassVar[float] = CHECKPOINT_GRACE
+    produces: ClassVar[Product] = "model"
+
+    model: ModelRef
+    data: RowsRef
+    template: TokenizerRef | None = None
+    seed: int = 0
+
+    def problems(self) -> list[str]:
+        return self.refused("kto") + unknown_losses([self.loss_type], KTO_LOSSES)
+
+    def run(self, ctx: Context) -> None:
+        from magpie_align.training.kto import train
+        from magpie_align.training.processes import train_spread
+
+        figures = train_spread(
+            train,
+            model=ctx.path(self.model),
+            rows=ctx.path(self.data),
+            out=ctx.out,
+            work=ctx.work,
+            settings=self,
+            template=ctx.path(self.template) if self.template else None,
+            seed=self.seed,
+            progress=ctx.progress,
+        )
+        ctx.note(**figures)

@@ -1,0 +1,38 @@
+from typing import ClassVar
+
+from pydantic import Field
+
+from magpie_align.flow.stage import Context, Product, RowsRef, Stage
+from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+
+
+class WildBench(Stage, Judging):
+    """WildBench: WB-Score of one model, or with a `baseline` its WB-Reward against that reference model."""
+
+    produces: ClassVar[Product] = "scores"
+
+    baseline: RowsRef | None = None
+    margin: int | None = Field(500, ge=0)
+    """The length rule K of WB-Reward: a slight win of an answer more than K characters longer is a tie (null: off)."""
+
+    def problems(self) -> list[str]:
+        return judge_problems(self, compares=self.baseline is not None)
+
+    def run(self, ctx: Context) -> None:
+        from magpie_align.evaluation.judging import wildbench
+        from magpie_align.evaluation.judging.result import answer_key
+        from magpie_align.evaluation.outputs import pair_up
+        from magpie_align.stages._questions import read_outputs
+
+        outputs, described = read_outputs(ctx, self.outputs)
+        prompts, counts = settled_prompts(ctx, self), output_counts(outputs)
+        key = answer_key(described, judge_key(ctx, self, prompts))
+        if self.baseline is None:
+            cases = wildbench.score_cases(outputs, self.repeats)
+            judge_all(ctx, self, prompts, cases, lambda verdicts: wildbench.score(outputs, verdicts, key, counts))
+            return
+        baseline, other = read_outputs(ctx, self.baseline)
+        pairs, margin = pair_up(outputs, baseline), self.margin
+        key |= {"baseline": other["generator"], "baseline_answers": other["answers"], "length_margin": margin}
+        cases = wildbench.reward_cases(pairs, self.repeats)
+        judge_all(ctx, self, prompts, cases, lambda verdicts: wildbench.reward(pairs, verdicts, margin, key, counts))

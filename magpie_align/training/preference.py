@@ -1,0 +1,95 @@
+"""What the trainings on preference pairs share: DPO and KTO, which have a reference model, ORPO and CPO, which have none.
+
+Each has its trainer of TRL in a module of its own, made from token ids of ours; TRL's own rendering is left out.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magpie_align.training import adapter, check, data, fit
+from magpie_align.training.chat import Chat
+from magpie_align.training.settings import TrainingSettings
+
+MakeTrainer = Callable[[Any, Any, Any, Any, Path, int], Any]
+"""(network, tokenizer, samples, settings, work, seed) -> a trainer of TRL."""
+
+
+def train(
+    make_trainer: MakeTrainer,
+    model: Path,
+    rows: Path,
+    out: Path,
+    work: Path,
+    settings: TrainingSettings,
+    *,
+    template: Path | None = None,
+    seed: int,
+    progress: fit.Progress,
+) -> dict[str, Any]:
+    """Train `model` on the preference pairs in `rows`; saves into `out`, returns figures to note."""
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = fit.load_tokenizer(template or model, settings.trl.get("pad_token"))
+    check.gate(tokenizer, check.first_preferences(rows), settings, model)
+    prepared = data.prepare_dpo(rows, Chat(tokenizer), settings.max_length, work / "data")
+    network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
+    adapter.check_targets(network, settings)
+    trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
+    logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
+    fit.save(trainer, tokenizer, out)
+    figures = {"pairs": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
+    return {**figures, "margin": logged.get("rewards/margins"), **prepared.figures(), "speed": logged["speed"]}
+
+
+class PairCollator:
+    """Batches for ORPO and CPO: prompt and answer in one, padded at the end, the answer alone in the labels.
+
+    `input_ids` and `attention_mask` hold all sequences of the batch, chosen ones first, for whoever counts tokens or samples.
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        import torch
+        from trl.trainer.utils import pad
+
+        ids = [[*s["prompt_ids"], *s[f"{name}_ids"]] for name in ("chosen", "rejected") for s in samples]
+        labels = [
+            [-100] * len(s["prompt_ids"]) + list(s[f"{name}_ids"]) for name in ("chosen", "rejected") for s in samples
+        ]
+        batch = {
+            "input_ids": pad([torch.tensor(row) for row in ids], self.pad_token_id),
+            "attention_mask": pad([torch.ones(len(row), dtype=torch.int64) for row in ids], 0),
+            "labels": pad([torch.tensor(row) for row in labels], -100),
+        }
+        halves = {name: tensor.split(len(samples)) for name, tensor in batch.items()}
+        chosen = {f"chosen_{name}": half[0] for name, half in halves.items()}
+        rejected = {f"rejected_{name}": half[1] for name, half in halves.items()}
+        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], **chosen, **rejected}
+
+
+def weigh_likelihood_by_tokens(trainer: Any, tokens: Callable[[dict[str, Any]], Any]) -> None:
+    """Make the likelihood in the loss of ORPO and CPO the mean over all tokens of a step; `tokens` counts those of a batch.
+
+    TRL takes the mean of each micro batch. To be put behind `watch.weigh_by_samples`, which weighs whole micro batches.
+    """
+    collect, forward = trainer.get_batch_samples, trainer.concatenated_forward
+    usual: Any = 1.0
+
+    def collected(*args: Any) -> Any:
+        nonlocal usual
+        batches, count = collect(*args)
+        if batches:
+            samples = sum(len(batch["chosen_labels"]) for batch in batches)
+            mean = sum(tokens(batch) for batch in batches).float() / samples
+            usual = trainer.accelerator.reduce(mean, "mean")
+        return batches, count
+
+    def weighed(model: Any, batch: dict[str, Any]) -> Any:
+        found = list(forward(model, batch))
+        found[4] = found[4] * (tokens(batch) / len(batch["chosen_labels"]) / usual)
+        return tuple(found)
+
+    trainer.get_batch_samples, trainer.concatenated_forward = collected, weighed
