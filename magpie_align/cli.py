@@ -405,10 +405,13 @@ def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> N
 
 def _write_page(plan: "Plan", command: str) -> Path:
     """`report.html` beside the reports."""
+    import json
+
     from magpie_align.report.html import Run, write_html
     from magpie_align.report.lineage import lineage
 
     recipe = plan.recipe
     command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
     made = lineage({node.name: node.artifact.folder for node in plan.nodes})
-    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made), recipe.output)
+    costs = json.loads((recipe.output / "costs.json").read_text())
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, costs), recipe.output)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from magpie_align.report.html import write_html
 from magpie_align.report.html.page import embedded, packed, visible
-from tests.report.html.world import HOSTILE, finished, run_of
+from tests.report.html.world import COSTS, HOSTILE, finished, run_of
 
 
 class Elements(HTMLParser):
@@ -84,10 +84,12 @@ def test_sections_without_data_are_not_there(tmp_path: Path) -> None:
     bare = write_html(run_of({"base": made["base"]}), tmp_path).read_text()
     assert re.findall(r'<section id="(\w+)"', bare) == ["pipeline", "settings"]
     (tmp_path / "whole").mkdir()
-    whole = write_html(run_of(made), tmp_path / "whole").read_text()
+    whole = write_html(run_of(made, costs=COSTS), tmp_path / "whole").read_text()
     assert re.findall(r'<section id="(\w+)"', whole) == [
-        "result", "pipeline", "funnel", "distributions", "map", "training", "questions", "failures", "browser", "settings",
+        "result", "paper", "differences", "pipeline", "predicted", "funnel", "distributions", "map", "training", "questions", "failures", "browser", "settings",
     ]  # fmt: skip
+    assert "+25.0 [-50.0, +100.0]" in whole and "Nothing published stands here: shots is 0." in whole
+    assert "1 s to 1 m 30 s" in whole
     assert "sums exact_match: base 25.0 [0.0, 100.0] → base + SFT 50.0 [0.0, 100.0]" in whole
 
 
