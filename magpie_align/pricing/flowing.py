@@ -135,5 +135,8 @@ _RULES: dict[str, _Rule] = {
     "pairs": _paired,
     "neighbours": _vectors,
     **dict.fromkeys(("mini_public", "mini_preferences"), _fixed),
-    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "evaluate", "sft", "dpo", "reward_model"), _none),
+    **dict.fromkeys(
+        ("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", "sft", "dpo", "reward_model"),
+        _none,
+    ),
 }

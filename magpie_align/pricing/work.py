@@ -162,6 +162,7 @@ _WITHOUT = (
         "contamination",
         "untouched",
         "release",
+        "model_release",
         "report",
     ),
     *("mini_public", "mini_preferences", "mini_benchmark", "mini_truth"),
