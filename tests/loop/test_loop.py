@@ -58,6 +58,8 @@ def test_quickstart_at_its_smallest(tmp_path: Path) -> None:
     assert "vllm" in logs.lower()
     again = magpie(tmp_path, "recipe=quickstart", *TINY)
     assert again.returncode == 0 and "started" not in again.stdout
+    told = magpie(tmp_path, "report", "recipe=quickstart", *TINY)
+    assert told.returncode == 0 and "page: runs/quickstart/report.html" in told.stdout, told.stderr
 
 
 def test_killed_synthesis_and_its_shards_are_the_same(tmp_path: Path) -> None:
