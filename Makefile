@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint test-slurm test-judges browser claims kill-resume ranks interrupted flat-memory wheel clean
+.PHONY: install quickstart test lint test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -75,6 +75,10 @@ ranks: $(TOOLS)
 # A training interrupted at ten random steps and resumed: every bit the same.
 interrupted: $(TOOLS)
 	$(BIN)/python -m tests.training.interrupted
+
+# The memory that is predicted for a training against what real steps take, for every kind of training.
+training-memory: install
+	$(BIN)/python benchmarks/training_memory.py
 
 # Both steps of synthesis for 100,000 rows: the memory of the process does not grow.
 flat-memory: install

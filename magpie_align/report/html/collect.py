@@ -85,7 +85,7 @@ def _context(run: Run) -> dict[str, Any]:
         "box_height": HEIGHT,
         "groups": list(dict.fromkeys(box.group for box in drawn.boxes)),
         "paid": any(cost(entry.summary) for entry in run.made),
-        "predicted": None,
+        "predicted": {"head": run.predicted[0], "rows": run.predicted[1]} if run.predicted else None,
         "reports": [],
         "funnel": funnel_rows(run.made),
         "versions": figures.versions(run),

@@ -10,7 +10,7 @@ _GROUPS = {
     "data": ("dataset", "mix", "split", "contamination", "mini_public", "mini_benchmark", "mini_preferences"),
     "synthesis": ("probe", "instructions", "responses", "turns", "base_responses"),
     "curation": ("tags", "language", "safety", "rewards", "base_rewards", "embed", "neighbours", "select", "pairs"),
-    "training": ("sft", "dpo", "reward_model", "mini_base", "mini_teacher"),
+    "training": ("sft", "dpo", "kto", "cpo", "orpo", "reward_model", "mini_base", "mini_teacher"),
 }
 
 

@@ -20,6 +20,8 @@ class Run:
     command: str
     composed: str
     made: list[Made]
+    predicted: tuple[tuple[str, ...], list[tuple[str, ...]]] | None = None
+    """What its stages were predicted to take beside what they took: headings, and a row of cells a stage."""
 
     @property
     def reports(self) -> list[Made]:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,3 +109,12 @@ def test_controls_are_spelt_out_and_writing_is_left_alone() -> None:
     assert visible("a\u202eb\x00\ud800") == "a[U+202E]b[U+0000][U+D800]"
     kept = "بيتا \u4e2d\u6587 \n\t \U0001f469"
     assert visible(kept) == kept
+
+
+def test_what_was_predicted_stands_beside_what_it_took(tmp_path: Path) -> None:
+    run = run_of(finished(tmp_path / "store", []))
+    plain = write_html(run, tmp_path).read_text(encoding="utf-8")
+    told = (("stage", "seconds predicted", "seconds"), [("sft <b>", "10-20", "17")])
+    page = write_html(replace(run, predicted=told), tmp_path).read_text(encoding="utf-8")
+    assert "Predicted and actual" in page and "Predicted and actual" not in plain
+    assert "<td>sft &lt;b&gt;</td><td>10-20</td><td>17</td>" in page
