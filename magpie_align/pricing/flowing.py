@@ -146,5 +146,5 @@ _RULES: dict[str, _Rule] = {
     "neighbours": _vectors,
     **dict.fromkeys(("outputs", "published_outputs"), _questioned),
     **dict.fromkeys(("mini_public", "mini_preferences"), _fixed),
-    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "evaluate", *TRAININGS), _none),
+    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", *TRAININGS), _none),
 }

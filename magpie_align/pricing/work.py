@@ -172,6 +172,7 @@ WITHOUT = (
         "contamination",
         "untouched",
         "release",
+        "model_release",
         "report",
     ),
     *("mini_public", "mini_preferences", "mini_benchmark", "mini_truth"),
