@@ -38,8 +38,8 @@ SHAPES = {
         "max_position_embeddings": 8192, "tie_word_embeddings": False,
     },
 }  # fmt: skip
-MINIATURE = {"hidden": 96, "layers": 3, "heads": 4, "intermediate": 256}
-LENGTH, BATCH, RATE = 256, 8, 1e-3
+MINIATURE = {"hidden": 192, "layers": 4, "heads": 6, "intermediate": 512}
+LENGTH, BATCH, RATE = 256, 16, 1e-3
 
 
 class Clock:
@@ -273,7 +273,7 @@ def _random_samples(method: str, vocabulary: int, length: int, count: int, work:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=320, help="conversations of the miniature")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--packed-rows", type=int, default=20_000, help="samples whose packing is measured")
     parser.add_argument("--shape", choices=SHAPES, help="a model of this shape, on a GPU")
     parser.add_argument("--method", choices=["sft", "lora", "dpo"], default="sft")
