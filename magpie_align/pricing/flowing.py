@@ -12,6 +12,8 @@ from magpie_align.pricing.span import Span
 from magpie_align.stages.instructions import Instructions
 from magpie_align.stages.select import Select
 
+TRAININGS = ("sft", "dpo", "kto", "cpo", "orpo", "reward_model")
+
 
 @dataclass(frozen=True)
 class Made:
@@ -135,8 +137,5 @@ _RULES: dict[str, _Rule] = {
     "pairs": _paired,
     "neighbours": _vectors,
     **dict.fromkeys(("mini_public", "mini_preferences"), _fixed),
-    **dict.fromkeys(
-        ("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", "sft", "dpo", "reward_model"),
-        _none,
-    ),
+    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", *TRAININGS), _none),
 }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from magpie_align.engines import EngineSettings
 from magpie_align.flow.graph import Node
-from magpie_align.pricing.flowing import Made
+from magpie_align.pricing.flowing import TRAININGS, Made
 from magpie_align.pricing.span import Span, added
 from magpie_align.stages.tags import Tags
 from magpie_align.training.settings import TrainingSettings
@@ -116,12 +116,13 @@ def _embedded(node: Node, made: Mapping[str, Made]) -> Work | None:
 
 
 def _trained(node: Node, made: Mapping[str, Made]) -> Work:
-    """A row is trained on `epochs` times; a preference pair is two, and a frozen reference reads them once more."""
+    """A row is trained on `epochs` times; a preference pair is two, and a frozen reference reads them once more. KTO has both
+    models read answers to other prompts too."""
     stage: Any = node.stage
     assert isinstance(stage, TrainingSettings)
     data = made.get(stage.data, Made())  # type: ignore[attr-defined]
     sides = 1 if node.kind == "sft" else 2
-    passes = 3 + bool(stage.gradient_checkpointing) + (node.kind == "dpo")
+    passes = 3 + bool(stage.gradient_checkpointing) + {"dpo": 1, "kto": 3}.get(node.kind, 0)
     chat = _chat(data)
     cut = chat.at_most(stage.max_length) if chat else None
     return Work("train", stage.model, data.rows, cut, times=sides * stage.epochs, passes=passes)  # type: ignore[attr-defined]
@@ -148,7 +149,7 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "safety": _safety,
     **dict.fromkeys(("rewards", "base_rewards"), _scored),
     "embed": _embedded,
-    **dict.fromkeys(("sft", "dpo", "reward_model"), _trained),
+    **dict.fromkeys(TRAININGS, _trained),
 }
 _WITHOUT = (
     *(

@@ -39,7 +39,7 @@ class Report(Stage):
         models = shown({name: read_scored(ctx.path(ref)) for name, ref in self.models.items()})
         data = shown({name: read_scored(ctx.path(ref)) for name, ref in self.datasets.items()})
         sections = {
-            f"{heading}, where {words}" if words else heading: scores
+            f"{heading}, {words}" if words else heading: scores
             for heading, group in (("Models", models), ("Data", data))
             for words, scores in tables(group).items()
             if scores
