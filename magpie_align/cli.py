@@ -270,6 +270,7 @@ def _stage(name: str, own: dict[str, str], plan: "Plan") -> None:
         attempt.fail(str(error))
         raise
     if _node(name, plan).stage.produces == "report":
+        (plan.recipe.output / "recipe.yaml").write_text(plan.composed)
         _show_reports(plan, only=name)
 
 
@@ -414,14 +415,12 @@ def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> N
 
 def _write_page(plan: "Plan", command: str) -> Path:
     """`report.html` beside the reports."""
-    import json
-
+    from magpie_align.pricing.verb import predicted
     from magpie_align.report.html import Run, write_html
     from magpie_align.report.lineage import lineage
 
     recipe = plan.recipe
     command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
     made = lineage({node.name: node.artifact.folder for node in plan.nodes if node.artifact.done})
-    priced = recipe.output / "costs.json"
-    costs = json.loads(priced.read_text()) if priced.is_file() else {}
-    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, costs), recipe.output)
+    told = predicted(plan.nodes, recipe.resources, recipe.assume)
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, told), recipe.output)
