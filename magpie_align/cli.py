@@ -415,12 +415,14 @@ def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> N
 
 def _write_page(plan: "Plan", command: str) -> Path:
     """`report.html` beside the reports."""
-    from magpie_align.pricing.verb import predicted
+    import json
+
     from magpie_align.report.html import Run, write_html
     from magpie_align.report.lineage import lineage
 
     recipe = plan.recipe
     command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
     made = lineage({node.name: node.artifact.folder for node in plan.nodes if node.artifact.done})
-    told = predicted(plan.nodes, recipe.resources, recipe.assume)
-    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, told), recipe.output)
+    priced = recipe.output / "costs.json"
+    costs = json.loads(priced.read_text()) if priced.is_file() else {}
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, costs), recipe.output)

@@ -51,11 +51,3 @@ def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, repor
     (report.parent / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
     with report.open("a") as file:
         file.write(f"\n{show.comparison_section(compared, basis.resources)}")
-
-
-def predicted(
-    nodes: list[Node], given: Resources | None, assume: Assume
-) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The same as headings and cells, for the page of a run."""
-    basis, _ = price.choose(nodes, given, assume)
-    return show.COMPARED, [show.compared_cells(one) for one in price.comparisons(nodes, basis)]

@@ -69,8 +69,9 @@ def stamp(run: Run) -> str:
     """Stands for all that decides the page: what was run, what it made, and the code that shows it."""
     parts = [asset(name) for name in ("report.html.j2", "report.css")]
     made = [(entry.name, entry.folder.name, entry.manifest.get("finished")) for entry in run.made]
-    told = [run.name, run.description, run.command, run.composed, run.predicted]
-    return fingerprint([*told, made, __version__, _script(), *parts])
+    return fingerprint(
+        [run.name, run.description, run.command, run.composed, run.costs, made, __version__, _script(), *parts]
+    )
 
 
 def _digest(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ class Run:
     command: str
     composed: str
     made: list[Made]
-    predicted: tuple[tuple[str, ...], list[tuple[str, ...]]] | None = None
-    """What its stages were predicted to take beside what they took: headings, and a row of cells a stage."""
+    costs: dict[str, Any] = field(default_factory=dict)
+    """What its stages were predicted to take and took, as `costs.json` has it."""
 
     @property
     def reports(self) -> list[Made]:

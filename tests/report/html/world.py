@@ -163,7 +163,12 @@ def _evaluated(folder: Path, right: list[int], texts: list[str]) -> None:
     (folder / "samples" / "sums.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-PREDICTED = (("stage", "seconds predicted", "seconds"), [("responses", "1 to 90", "2")])
+COSTS = {
+    "stages": [
+        {"name": "responses", "predicted_rows": [60, 60], "rows": 60, "predicted_seconds": [1.0, 90.0], "seconds": 2.0},
+        {"name": "base", "predicted_rows": None, "rows": None, "predicted_seconds": None, "seconds": 2.0},
+    ]
+}
 
 
 def run_of(made: dict[str, Path], **told: Any) -> Run:
