@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint test-slurm browser claims kill-resume ranks interrupted flat-memory wheel clean
+.PHONY: install quickstart test lint reference test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -41,10 +41,18 @@ lint: $(TOOLS)
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# docs/reference.md, from the typed settings.
+reference: install
+	$(BIN)/python docs/make_reference.py
+
 # On a real Slurm of three nodes, started on this machine for the tests and confined to them; wants root and Debian's slurmctld,
 # slurmd, slurm-client, munge and shellcheck.
 test-slurm: $(TOOLS)
 	$(BIN)/pytest tests/slurm -m slurm -n 2 --dist load
+
+# The judged benchmarks on a miniature before a judge that a real vLLM server serves, and before the same run by the stage itself.
+test-judges: $(TOOLS)
+	$(BIN)/pytest tests/loop/test_judged.py -m served
 
 # report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
 browser: $(TOOLS)
@@ -71,6 +79,10 @@ ranks: $(TOOLS)
 # A training interrupted at ten random steps and resumed: every bit the same.
 interrupted: $(TOOLS)
 	$(BIN)/python -m tests.training.interrupted
+
+# The memory that is predicted for a training against what real steps take, for every kind of training.
+training-memory: install
+	$(BIN)/python benchmarks/training_memory.py
 
 # Both steps of synthesis for 100,000 rows: the memory of the process does not grow.
 flat-memory: install

@@ -123,6 +123,36 @@ def test_a_baseline_differs_from_ours_in_its_data_alone(name: str, workdir: Path
     assert theirs["touched"].stage.data == theirs["sft"].stage.data
 
 
+@pytest.mark.parametrize(("gpus", "sft", "dpo"), [(4, 8, 16), (8, 4, 8)])
+def test_the_papers_batches_hold_on_any_number_of_gpus(
+    gpus: int, sft: int, dpo: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 x 1 x 8 and 4 x 2 x 16 as printed."""
+    from magpie_align.training.fit import trl_arguments
+
+    monkeypatch.setenv("WORLD_SIZE", str(gpus))
+    found = nodes(recipe="dpo_100k")
+    for name, steps in (("sft", sft), ("dpo", dpo)):
+        stage = found[name].stage.model_copy(update={"optimizer": "adamw_torch"})  # the printed one needs a GPU
+        assert trl_arguments(stage, workdir, 0)["gradient_accumulation_steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "sft", "dpo"),
+    [
+        ("dpo_100k", 32, 2e-5, 5e-7),
+        ("magpie_align_v01", 32, 2e-5, 1e-6),
+        ("magpie_align_v02", 128, 2e-5, 8e-7),
+        ("magpie_align_v03", 128, 2e-5, 7e-7),
+    ],
+)
+def test_published_models_keep_their_settings(name: str, batch: int, sft: float, dpo: float, workdir: Path) -> None:
+    found = nodes(recipe=name)
+    one, two = found["sft"].stage, found["dpo"].stage
+    assert (one.learning_rate, one.batch_size, one.max_length, one.packing, one.epochs) == (sft, batch, 8192, True, 2)
+    assert (two.learning_rate, two.batch_size, two.max_length, two.beta, two.epochs) == (dpo, 128, 2048, 0.01, 1)
+
+
 def test_unknown_recipe(refused: Refused) -> None:
     assert refused("plan", "recipe=quickstrat") == ["there is no recipe 'quickstrat'; did you mean 'quickstart'?"]
 

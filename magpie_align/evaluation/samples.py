@@ -56,14 +56,15 @@ def mean_problems(means: Mapping[str, Sequence[str]], loaded: Loaded) -> list[st
 
 def scored_means(means: Mapping[str, Sequence[str]], scored: Sequence[Scored], key: Mapping[str, Any]) -> list[Scored]:
     """The unweighted means; their intervals take the scores for independent."""
-    known = {f"{one.score.task} {one.score.metric}": one.score for one in scored}
+    known = {f"{one.score.task} {one.score.metric}": one for one in scored}
     out = []
     for name, wanted in means.items():
-        of = [known[score] for score in wanted]
+        of = [known[score].score for score in wanted]
+        items = sum(known[score].key["items"] for score in wanted)
         mean = math.fsum(score.value for score in of) / len(of)
         half = math.hypot(*((score.high - score.low) / 2 for score in of)) / len(of)
         score = Score("", name, "mean", mean, mean - half, mean + half, sum(score.n for score in of))
-        out.append(Scored(score, {**key, "of": ", ".join(wanted)}))
+        out.append(Scored(score, {**key, "items": items, "of": ", ".join(wanted)}))
     return out
 
 

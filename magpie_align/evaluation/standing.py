@@ -41,7 +41,7 @@ def shown(models: Models) -> dict[str, list[Scored]]:
 def tables(models: Models) -> dict[str, list[Score]]:
     """Tables of models whose scores of the same task and metric have the same keys, each with what sets it apart.
 
-    The first has no words; each other says how its models were measured otherwise: `chat_template is False`.
+    The first has no words; each other says how its models were measured otherwise: `where chat_template is False`.
     """
     groups: list[dict[str, Sequence[Scored]]] = []
     for name, scored in models.items():
@@ -84,10 +84,14 @@ def _otherwise(group: Mapping[str, Sequence[Scored]], first: Mapping[str, Sequen
         for field in dict.fromkeys([*ours[place], *theirs[place]]):
             if ours[place].get(field) != theirs[place].get(field):
                 differ[field] = ours[place].get(field)
+    left_out = differ.pop("without", "")
     said = differ if hashes else {f: v for f, v in differ.items() if f not in _HASHES} or differ
-    return ", ".join(
-        f"{field} is {value if value is not None else 'not said'}" for field, value in sorted(said.items())
-    )
+    if left_out != "":
+        # Which questions are left is then in the hashes and counts too, and needs no words of its own.
+        said = {field: value for field, value in said.items() if field not in (*_HASHES, "items")}
+    words = [f"{field} is {value if value is not None else 'not said'}" for field, value in sorted(said.items())]
+    parts = [f"where {', '.join(words)}"] * bool(words)
+    return ", ".join([*parts, *([f"without {left_out}" if left_out else "with all questions"] * (left_out != ""))])
 
 
 def comparisons(models: Models, other: str) -> list[Compared]:
@@ -104,13 +108,17 @@ def comparisons(models: Models, other: str) -> list[Compared]:
         Compared(*place, compare(name, one.items, other, base[place].items))
         for name, scored in models.items()
         for one in scored
-        if name != other and (place := _place(one)) in base and one.items and one.key == base[place].key
+        if name != other and (place := _place(one)) in base and _comparable(one, base[place])
     ]
     adjusted = adjust([c.comparison.p for c in found])
     return [
         replace(c, comparison=replace(c.comparison, p=p, comparisons=len(found)))
         for c, p in zip(found, adjusted, strict=True)
     ]
+
+
+def _comparable(one: Scored, other: Scored) -> bool:
+    return one.key == other.key and one.items.keys() == other.items.keys()
 
 
 def how_tested(compared: Sequence[Compared]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from magpie_align.errors import StageError
 from magpie_align.evaluation.intervals import interval
+from magpie_align.evaluation.leaderboard import question_set_hash
 from magpie_align.evaluation.scored import Scored, read_scored
 
 
@@ -44,6 +45,9 @@ def untouched_scores(folder: Path, touched: Mapping[str, set[str]]) -> tuple[lis
         mean, low, high = interval(list(kept.values()))
         score = replace(one.score, value=math.fsum(kept.values()) / len(kept), low=low, high=high, n=len(kept))
         key = {**one.key, "without": "questions in the training data"}
+        if left_out[one.score.task]:
+            asked = {"questions": question_set_hash(kept), "items": len(_questions(kept))}
+            key |= {field: value for field, value in asked.items() if field in key}
         out.append(replace(one, score=score, items=kept, key=key, counts={}))
     return out, left_out
 

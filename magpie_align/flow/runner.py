@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from magpie_align.flow.table import Shard
 
 _POLL = 0.05
+_LAST = 20.0  # seconds for a worker that was asked to leave and has not
 
 
 @dataclass
@@ -58,7 +59,7 @@ class _Job:
             self.leaving = True
             self.process.send_signal(signal.SIGUSR1)
         if notice.over:
-            _stop([self])
+            _stop([self], _LAST)
 
     @property
     def left(self) -> bool:
@@ -214,15 +215,15 @@ def worker_environment() -> dict[str, str]:
     return defaults | {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"} | dict(os.environ)
 
 
-def _stop(running: list[_Job]) -> None:
-    """Ask the workers to end, and after the grace of their stage make them; a second Ctrl-C makes them at once."""
+def _stop(running: list[_Job], grace: float | None = None) -> None:
+    """Ask the workers to end, and after a grace, by default that of their stage, make them; a second Ctrl-C does so at once."""
     for job in running:
         job.process.terminate()
     asked = time.monotonic()
     for job in running:
-        grace = max((node.stage.grace for node in job.nodes), default=0.0)
+        own = max((node.stage.grace for node in job.nodes), default=0.0) if grace is None else grace
         try:
-            job.process.wait(max(0.0, asked + grace - time.monotonic()))
+            job.process.wait(max(0.0, asked + own - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(job.process.pid, signal.SIGKILL)
             job.process.wait()

@@ -1,14 +1,12 @@
-"""What the stages that judge share: the settings of a judge, opening it, and writing down what it said."""
+"""The settings that all stages which judge share, and what cannot work of them, known before any work."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from magpie_align.curation.scorer import ScorerSettings
-from magpie_align.engines import EngineSettings, problems, resolve_kind
+from magpie_align.engines import EngineSettings, problems
 from magpie_align.engines.protocol import Capability
 from magpie_align.engines.template import TemplateSettings
 from magpie_align.evaluation.judging.prompt import PACKAGE, package_prompt, published_words
@@ -16,19 +14,13 @@ from magpie_align.evaluation.judging.settings import JudgePrompt, RewardRule
 from magpie_align.flow.stage import Context, ModelRef, Reads, Ref, RowsRef
 from magpie_align.settings import Runtime, Settings
 
-if TYPE_CHECKING:
-    from magpie_align.evaluation.judging.cases import Case, Judge, Verdicts
-    from magpie_align.evaluation.judging.result import Judged
-    from magpie_align.evaluation.outputs import Output
-    from magpie_align.records import Message
-
-HOSTS = ("api.openai.com",)
-"""Where a model's name alone says which model it is; elsewhere the host stands beside it."""
 PromptRef = Annotated[str, Ref("data", external=True, builtin=(PACKAGE,))]
 
 
 class Judging(Settings):
     """Who judges and how. `prompt` makes `judge` a language model that is asked, `reward` a reward model whose scores decide."""
+
+    version: ClassVar[int]
 
     outputs: RowsRef
     """A stage `outputs` or `published_outputs`."""
@@ -70,7 +62,10 @@ def judge_problems(stage: Judging, compares: bool) -> list[str]:
         return _reward_problems(stage, compares)
     needs: set[Capability] = set() if stage.engine.chat else {"tokens"}
     needs |= {"logprobs"} if any(prompt.weighted for prompt in prompts.values()) else set()
+    needs |= {"structured"} if any(prompt.structured for prompt in prompts.values()) else set()
     found = problems(stage.engine, needs)
+    if stage.engine.chat and any(prompt.structured and prompt.reads == "labels" for prompt in prompts.values()):
+        found.append("an endpoint in chat mode holds answers to JSON alone, not to labels; leave prompt.structured out")
     for name, prompt in prompts.items():
         where = f"prompt{f's.{name}' if name else ''}"
         if prompt.compares != compares:
@@ -106,116 +101,3 @@ def settled_prompts(ctx: Context, stage: Judging, entries: Mapping[str, str] | N
         name: prompt.model_copy(update=published_words(file, (entries or {}).get(name)))
         for name, prompt in stage.prompts().items()
     }
-
-
-def judge_key(ctx: Context, stage: Judging, prompts: Mapping[str, JudgePrompt]) -> dict[str, Any]:
-    """The part of a score's key that says who judged and how."""
-    name = judge_name(ctx, stage)
-    if stage.reward is not None:
-        return {"judge": f"reward model {name}", "judge_prompt": stage.reward.name, "judge_dtype": stage.scorer.dtype}
-    hashes = "+".join(prompt.hash for prompt in prompts.values())
-    return {
-        "judge": name,
-        "judge_prompt": "+".join(dict.fromkeys(prompt.name for prompt in prompts.values())),
-        "judge_prompt_hash": hashes,
-        "judge_reads": "+".join(dict.fromkeys(prompt.reading for prompt in prompts.values())),
-        "judge_temperature": next(iter(prompts.values())).temperature,
-        "judge_max_tokens": next(iter(prompts.values())).max_tokens,
-        "judge_engine": resolve_kind(stage.engine)[0],
-    }
-
-
-def judge_name(ctx: Context, stage: Judging) -> str:
-    """A name that stands for one model: with the host that serves it, or what its weights are."""
-    endpoint = stage.engine.endpoint
-    if stage.reward is None and stage.engine.kind == "openai" and endpoint is not None:
-        host = urlsplit(endpoint.base_url).hostname
-        model = endpoint.model or stage.judge
-        return model if host in HOSTS else f"{model} at {host}"
-    revision = ctx.revision_of(stage.judge) or _weights(ctx, stage)
-    name = ctx.name_of(stage.judge)
-    return name if revision in name else f"{name}@{revision[:16]}"
-
-
-def _weights(ctx: Context, stage: Judging) -> str:
-    from magpie_align.flow.store import folder_fingerprint
-
-    return folder_fingerprint(ctx.path(stage.judge))
-
-
-@contextmanager
-def opened_judge(ctx: Context, stage: Judging, prompts: Mapping[str, JudgePrompt]) -> "Iterator[Judge]":
-    """The judge, its cache open; a local model is loaded only for what the cache does not know, and freed at once."""
-    from pathlib import Path
-
-    from magpie_align.engines.template import load_template
-    from magpie_align.evaluation.judging.cache import Cache
-    from magpie_align.evaluation.judging.language import LanguageJudge
-    from magpie_align.evaluation.judging.reward import RewardJudge
-    from magpie_align.stages._fill import opened
-
-    artifact = ctx.out.parent
-    file = Path(stage.cache).expanduser() if stage.cache else artifact.parent / "judgments.sqlite"
-    with closing(Cache(file, artifact.name)) as cache:
-        name = judge_name(ctx, stage)
-        if stage.reward is not None:
-            identity = {"model": name, "scorer": stage.scorer.content()}
-            yield RewardJudge(name, identity, stage.reward, cache, lambda chats: _rewards(ctx, stage, chats))
-            return
-        served = stage.engine.chat
-        model = stage.judge if served else str(ctx.path(stage.judge))
-        needs: set[Capability] = {"logprobs"} if any(prompt.weighted for prompt in prompts.values()) else set()
-        yield LanguageJudge(
-            name,
-            {"model": name, "engine": stage.engine.content()},
-            prompts,
-            None if served else load_template(model, stage.template, stage.engine.trust_remote_code),
-            cache,
-            lambda: opened(ctx, stage.engine, model, needs),
-            stage.engine,
-            stage.seed,
-            stage.max_cost,
-        )
-
-
-def _rewards(
-    ctx: Context, stage: Judging, chats: "Sequence[tuple[Message, ...]]"
-) -> Iterator[tuple[int, float | None]]:
-    from magpie_align.curation.scorer import Scorer
-
-    scorer = Scorer(ctx.path(stage.judge), stage.scorer)
-    yield from scorer.scores([scorer.dialogue(chat) for chat in chats], stage.scorer.token_budget)
-
-
-def judge_all(
-    ctx: Context,
-    stage: Judging,
-    prompts: Mapping[str, JudgePrompt],
-    cases: "Sequence[Case]",
-    score: "Callable[[Verdicts], Judged]",
-) -> None:
-    """Hear the judge on all cases and write what follows; nothing is scored where too much failed."""
-    from magpie_align.evaluation.alpaca_eval import write_records
-    from magpie_align.evaluation.judging.hearing import failures_of, hear, noise, repeat, write_lines
-    from magpie_align.evaluation.scored import write_scored
-    from magpie_align.stages._fill import whole
-
-    with opened_judge(ctx, stage, prompts) as judge:
-        try:
-            verdicts = hear(judge, cases, ctx.out, stage.max_failures, ctx.progress)
-        finally:
-            tally = {"calls_now": judge.tally.calls, "cached": judge.tally.cached, **judge.tally.notes}
-    found = [score(repeat(verdicts, number)) for number in range(stage.repeats)]
-    write_scored(found[0].scored, ctx.out)
-    for name, records in found[0].records.items():
-        write_records(records, ctx.out / name) if name.endswith(".json") else write_lines(ctx.out / name, records)
-    whole(ctx)
-    ctx.note(cases=len(cases), failures=failures_of(verdicts), **tally, **found[0].notes)
-    ctx.note(**noise(verdicts, [one.headline for one in found]))
-
-
-def output_counts(outputs: "Sequence[Output]") -> dict[str, int]:
-    """Answers that were cut, empty, or ended by a special token, for a report."""
-    names = {"length": "truncated", "empty": "empty", "special": "special_token", "error": "error"}
-    said = [status.split(":")[0] for output in outputs for status in output.statuses]
-    return {shown: said.count(status) for status, shown in names.items()}

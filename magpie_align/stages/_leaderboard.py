@@ -80,9 +80,7 @@ def markdown(sections: Sequence[Section]) -> list[str]:
 
 def training_settings(artifact: Path) -> dict[str, Any]:
     """How the model that an evaluation scored was trained, as far as published rows tell it; its base by its bare name."""
-    store, manifest = artifact.parent, _manifest(artifact)
-    while "model" not in manifest["settings"] and "scores" in manifest["settings"]:  # the stage `untouched`
-        manifest = _manifest(store / manifest["inputs"][manifest["settings"]["scores"]])
+    store, manifest = artifact.parent, _scored(artifact)
     chain = list(_models(manifest, store))
     trained = chain[0] if chain else None
     found = {}
@@ -92,8 +90,18 @@ def training_settings(artifact: Path) -> dict[str, Any]:
         found = {name: plain[name] for name in setting_names(published_rows()) if name in plain}
         found |= {"rows": made.get("rows", made.get("pairs"))} if {"rows", "pairs"} & made.keys() else {}
     last = chain[-1] if chain else manifest
-    base = str(last["settings"].get("model", last["kind"]))
-    return {"base": base.rpartition("/")[2].partition("@")[0].removeprefix("Meta-"), **found}
+    base = str(last["settings"].get("model", last["kind"] if chain else ""))
+    return found if not base else {"base": base.rpartition("/")[2].partition("@")[0].removeprefix("Meta-"), **found}
+
+
+def _scored(artifact: Path) -> dict[str, Any]:
+    """The manifest that says which model was scored: of the evaluation, or of the scores or answers that it took."""
+    manifest = _manifest(artifact)
+    for field in ("scores", "outputs"):
+        below = artifact.parent / str(manifest["inputs"].get(manifest["settings"].get(field), ""))
+        if "model" not in manifest["settings"] and below != artifact.parent and (below / "manifest.json").is_file():
+            return _scored(below)
+    return manifest
 
 
 def _models(manifest: Mapping[str, Any], store: Path) -> Iterator[dict[str, Any]]:
@@ -169,6 +177,6 @@ def _named(store: Path) -> dict[str, tuple[str, str | None, str]]:
 
 
 def _model_name(artifact: Path) -> str:
-    manifest = _manifest(artifact)
+    manifest = _scored(artifact)
     ref = str(manifest["settings"].get("model", artifact.name))
     return str(manifest["inputs"].get(ref, ref))

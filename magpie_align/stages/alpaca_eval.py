@@ -2,10 +2,11 @@ from typing import ClassVar
 
 from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.flow.stage import Context, DataRef, Product, RowsRef, Stage
-from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
+from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
-class AlpacaEval(Stage, Judging):
+class AlpacaEval(Judging, Stage):
     """AlpacaEval 2: win rate against a baseline, and length-controlled where a calibration is given."""
 
     produces: ClassVar[Product] = "scores"

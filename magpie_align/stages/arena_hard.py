@@ -3,10 +3,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from magpie_align.flow.stage import Context, Product, RowsRef, Stage
-from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
+from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
-class ArenaHard(Stage, Judging):
+class ArenaHard(Judging, Stage):
     """Arena-Hard: two games a question with swapped seats; Bradley-Terry against the baseline. The default is v0.1's scoring."""
 
     produces: ClassVar[Product] = "scores"

@@ -2,10 +2,11 @@ from typing import ClassVar
 
 from magpie_align.evaluation.judging.settings import JudgePrompt
 from magpie_align.flow.stage import Context, DataRef, Product, Stage
-from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
+from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
-class MtBench(Stage, Judging):
+class MtBench(Judging, Stage):
     """MT-Bench: each of two turns rated from 1 to 10, beside reference answers where there are some."""
 
     produces: ClassVar[Product] = "scores"

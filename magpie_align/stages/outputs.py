@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Outputs(Stage, Answers):
     """A model answers the questions of AlpacaEval, Arena-Hard, WildBench or MT-Bench, for a judge; decoded as the paper does."""
 
+    sharded: ClassVar[bool] = True
     produces: ClassVar[Product] = "rows"
 
     model: ModelRef
@@ -59,7 +60,8 @@ class Outputs(Stage, Answers):
 
     def run(self, ctx: Context) -> None:
         from magpie_align.engines.template import load_template
-        from magpie_align.evaluation.outputs import SCHEMA, Answering, write_outputs
+        from magpie_align.evaluation.answering import Answering, write_outputs
+        from magpie_align.evaluation.outputs import SCHEMA
         from magpie_align.stages._questions import sum_up
 
         questions = self._questions(ctx)

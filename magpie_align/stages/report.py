@@ -8,7 +8,7 @@ class Report(Stage):
     """The result table: `models` and `datasets` map the name to show to the stage that scored it, `selections` to the stage."""
 
     produces: ClassVar[Product] = "report"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     title: str
     models: dict[str, ScoresRef]
@@ -39,7 +39,7 @@ class Report(Stage):
         models = shown({name: read_scored(ctx.path(ref)) for name, ref in self.models.items()})
         data = shown({name: read_scored(ctx.path(ref)) for name, ref in self.datasets.items()})
         sections = {
-            f"{heading}, where {words}" if words else heading: scores
+            f"{heading}, {words}" if words else heading: scores
             for heading, group in (("Models", models), ("Data", data))
             for words, scores in tables(group).items()
             if scores

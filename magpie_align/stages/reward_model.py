@@ -1,6 +1,6 @@
 from typing import ClassVar
 
-from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage
+from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
 from magpie_align.training.settings import CHECKPOINT_GRACE, RewardModelSettings
 
 
@@ -13,6 +13,7 @@ class RewardModel(Stage, RewardModelSettings):
 
     model: ModelRef
     data: RowsRef
+    template: TokenizerRef | None = None
     seed: int = 0
 
     def problems(self) -> list[str]:
@@ -29,6 +30,7 @@ class RewardModel(Stage, RewardModelSettings):
             out=ctx.out,
             work=ctx.work,
             settings=self,
+            template=ctx.path(self.template) if self.template else None,
             seed=self.seed,
             progress=ctx.progress,
         )

@@ -3,10 +3,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from magpie_align.flow.stage import Context, Product, RowsRef, Stage
-from magpie_align.stages._judge import Judging, judge_all, judge_key, judge_problems, output_counts, settled_prompts
+from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
+from magpie_align.stages._judged import judge_all, judge_key, output_counts
 
 
-class WildBench(Stage, Judging):
+class WildBench(Judging, Stage):
     """WildBench: WB-Score of one model, or with a `baseline` its WB-Reward against that reference model."""
 
     produces: ClassVar[Product] = "scores"

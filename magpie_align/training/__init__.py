@@ -8,5 +8,9 @@ fit, watch                  what all trainings share
 distributed, processes, rank one training in many processes; `order` of the data on any number of them
 stopping, checkpoints       ending a training early and going on with it
 series, mfu                 its curves and its speed
-sft, dpo, reward_model      the trainings
+sft, dpo, kto, cpo, orpo    the trainings; what those on pairs share is in `preference`
+reward_model                a classifier of answers
+adapter                     LoRA and its kin on any of them
+memory, shape, fitting      what a training needs of a GPU, and what would make it fit
+library                     the settings that TRL, peft and transformers have
 """

@@ -4,6 +4,7 @@ A trained adapter is kept in `adapter/` beside a plain model with the adapter me
 vLLM load like any other.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def quantised(settings: TrainingSettings) -> dict[str, Any]:
     chosen = settings.adapter
     if chosen is None or chosen.quantization is None:
         return {}
-    need_bitsandbytes(f"adapter.quantization: {chosen.quantization}", "train a plain adapter without it")
+    need_gpu(f"adapter.quantization: {chosen.quantization}", "bitsandbytes", "train a plain adapter without it")
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
@@ -48,20 +49,20 @@ def quantised(settings: TrainingSettings) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, settings.precision),
         bnb_4bit_quant_storage=getattr(torch, settings.weights),
     )
-    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+    return {"quantization_config": config, "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}
 
 
-def need_bitsandbytes(what: str, otherwise: str) -> None:
-    """Raises StageError unless there is a GPU and bitsandbytes."""
+def need_gpu(what: str, package: str, otherwise: str) -> None:
+    """Raises StageError unless there is a GPU and the package for it."""
     from importlib.util import find_spec
 
     import torch
 
     if not torch.cuda.is_available():
         raise StageError(f"{what} needs a GPU, and there is none here; {otherwise}")
-    if find_spec("bitsandbytes") is None:
+    if find_spec(package) is None:
         raise StageError(
-            f"{what} needs the package bitsandbytes; install it with `pip install 'magpie_align[gpu]'`, or {otherwise}"
+            f"{what} needs the package {package}; install it with `pip install 'magpie_align[gpu]'`, or {otherwise}"
         )
 
 

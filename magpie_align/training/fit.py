@@ -9,14 +9,14 @@ from typing import Any
 from magpie_align.errors import AgainError, ConfigError, StageError, suggest
 from magpie_align.training import adapter
 from magpie_align.training.chat import Chat
-from magpie_align.training.checkpoints import declare_whole, newest_checkpoint
-from magpie_align.training.distributed import Distributed, distributed_arguments, is_first, processes, prove_spread
+from magpie_align.training.checkpoints import newest_checkpoint
+from magpie_align.training.distributed import Distributed, distributed_arguments, is_first, processes
 from magpie_align.training.order import hold_order
 from magpie_align.training.packing import packed_attention
 from magpie_align.training.series import NAME as SERIES
 from magpie_align.training.series import Series
 from magpie_align.training.settings import SFTSettings, TrainingSettings
-from magpie_align.training.stopping import Stop, agreed, stoppable
+from magpie_align.training.stopping import conduct, stoppable
 from magpie_align.training.watch import watch_loss
 
 Progress = Callable[..., None]
@@ -35,9 +35,9 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
             "change micro_batch_size: the batch size decides the result and is not changed for you"
         )
     if "8bit" in settings.optimizer or settings.optimizer.startswith("paged"):
-        adapter.need_bitsandbytes(f"optimizer: {settings.optimizer}", "take adamw_torch_fused")
-    if settings.liger and not torch.cuda.is_available():
-        raise StageError("liger: its kernels need a GPU, and there is none here; leave it out")
+        adapter.need_gpu(f"optimizer: {settings.optimizer}", "bitsandbytes", "take adamw_torch_fused")
+    if settings.liger:
+        adapter.need_gpu("liger", "liger_kernel", "leave it out")
     given = {
         "output_dir": str(work / "checkpoints"),
         "learning_rate": settings.learning_rate,
@@ -114,7 +114,7 @@ def run_trainer(
     newest = newest_checkpoint(work / "checkpoints", distributed)
     with stoppable() as stop:
         stop.begun = True
-        trainer.add_callback(_conduct(trainer, distributed, stop))
+        trainer.add_callback(conduct(trainer, distributed, stop))
         series = Series(trainer, work / SERIES, progress)
         trainer.add_callback(series.callback())
         trainer.train(resume_from_checkpoint=newest)
@@ -122,30 +122,6 @@ def run_trainer(
         if stop.asked and steps < last:
             raise AgainError(f"a checkpoint holds {steps} of {last} steps")
     return series.figures()
-
-
-def _conduct(trainer: Any, distributed: Distributed, stop: Stop) -> Any:
-    """Proves at the start that the training is spread as asked; stops it when asked; says which checkpoints are whole."""
-    from transformers import TrainerCallback
-
-    class Conduct(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            prove_spread(trainer, distributed)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            stop.asked = agreed(trainer, stop)
-            ended = state.global_step >= state.max_steps
-            if ended:
-                control.should_save = False  # the model itself is saved at once
-            elif stop.asked:
-                control.should_save = control.should_training_stop = True
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            trainer.accelerator.wait_for_everyone()
-            if is_first():
-                declare_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}", distributed)
-
-    return Conduct()
 
 
 def load_tokenizer(folder: Path, pad_token: str | None = None) -> Any:

@@ -21,7 +21,8 @@ def advice(config: Mapping[str, Any], job: TrainingJob, gpu_gb: float) -> list[s
     alone = [said for said, changed in changes if predict(config, replace(job, **changed)).fits(gpu_gb)]
     if alone:
         return alone + _more_gpus(config, job, gpu_gb)
-    together, names = job, []
+    together: TrainingJob = job
+    names: list[str] = []
     for said, changed in changes:
         if all(getattr(together, name) == value for name, value in changed.items()):
             continue

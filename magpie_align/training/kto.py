@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.training import adapter, fit, preference
+from magpie_align.training.order import filled
 from magpie_align.training.settings import KTOSettings
 from magpie_align.training.watch import weigh_by_samples
 
@@ -75,7 +76,11 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: KTOSettin
                 far = [
                     super(Rendered, self)._compute_kl_logps(self.model_wrapped, b) - b["ref_KL_logps"] for b in batches
                 ]
-                self.moved = self.accelerator.gather(torch.cat(far).mean()).mean()
+                if filled(self):
+                    far[-1] = far[-1][:0]
+                moved = torch.cat(far)
+                whole = self.accelerator.reduce(torch.stack([moved.sum(), moved.new_tensor(len(moved))]), "sum")
+                self.moved = whole[0] / whole[1]
             return batches, count
 
         def _compute_kl_logps(self, model: Any, batch: Any) -> Any:

@@ -26,7 +26,7 @@ PAIRED = ("dpo", "orpo", "cpo", "reward")
 FUSED = ("sft", "dpo", "kto")
 """Methods whose trainer in TRL never lays out the logits of all tokens."""
 TOKEN_TILE, VOCABULARY_TILE = 4096, 32768
-"""How many logits TRL's fused loss holds at once."""
+"""How many logits TRL's fused loss holds at once, whatever the vocabulary."""
 QUANTISED = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a weight in 4 bits with its scales, which are quantised too (Dettmers et al. 2023, section 3)."""
 ZERO_LIVE = 1_000_000_000
@@ -173,15 +173,15 @@ def _block(shape: Shape, job: TrainingJob) -> tuple[float, float]:
     """Bytes a token that a block keeps for its way back, and those of the gradients in flight on it.
 
     A norm keeps its input in 32 bits, its normalised value and its output; attention keeps query, key, value and its output;
-    the MLP gate, its activation, up and their product.
+    the MLP gate, its activation, up and their product. What only the gradient of a weight needs is not kept of frozen weights;
+    an adapter keeps the input of every layer for itself, and its own narrow output.
     """
-    h, f, c = shape.hidden, shape.intermediate, job.compute_bytes
-    norms = 2 * h * (4 + 2 * c)
+    h, f, c = shape.hidden, shape.intermediate * shape.active, job.compute_bytes
     attention = c * (3 * shape.query + 2 * shape.key) + 4 * shape.heads
-    kept = norms + attention + 4 * f * c
     if job.adapter_rank:
-        kept += c * sum(i + job.adapter_rank for i, _ in shape.linear) - c * (2 * h + f + shape.query)
-    return kept, c * (f + 5.5 * h)
+        own = c * sum(i + job.adapter_rank for i, _ in shape.used)
+        return 2 * h * 4 + attention + 3 * f * c + own, c * (f + 5.5 * h)
+    return 2 * h * (4 + 2 * c) + attention + 4 * f * c, c * (f + 5.5 * h)
 
 
 def _loss(shape: Shape, job: TrainingJob) -> float:
@@ -190,7 +190,7 @@ def _loss(shape: Shape, job: TrainingJob) -> float:
         return 0.0
     head = 0.0 if job.adapter_rank else shape.vocabulary * shape.hidden * (4 + job.dtype_bytes)
     if job.fused_loss and job.method in FUSED:
-        tile = min(job.tokens, TOKEN_TILE) * min(shape.vocabulary, VOCABULARY_TILE) * job.compute_bytes
+        tile = min(job.tokens, TOKEN_TILE) * VOCABULARY_TILE * job.compute_bytes
         return tile + job.tokens * shape.hidden * (4 + job.compute_bytes) + head
     return job.tokens * shape.vocabulary * (job.compute_bytes + 12.0)
 

@@ -52,7 +52,8 @@ class Cost:
 
 def _size(weight: Any) -> int:
     """The number of elements of a weight, of which this process may hold a part."""
-    return int(getattr(weight, "ds_numel", None) or weight.numel())
+    packed = 2 if type(weight).__name__ == "Params4bit" else 1  # two weights a byte
+    return packed * int(getattr(weight, "ds_numel", None) or weight.numel())
 
 
 def _dimensions(weight: Any) -> int:

@@ -7,6 +7,7 @@ others are fillers: a sample that counts for nothing.
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +94,44 @@ def hold_order(trainer: Any) -> None:
         return count(batches, device)
 
     trainer._get_num_items_in_batch = counted
+    _gather_unequal(trainer)
 
 
 def filled(trainer: Any) -> bool:
     """Whether the micro batch that a trainer took last is a filler."""
     order: Order | None = getattr(trainer, "order", None)
     return order is not None and order.ends_in_filler and bool(trainer.accelerator.gradient_state.end_of_dataloader)
+
+
+@contextmanager
+def heard(trainer: Any, counts: bool) -> Iterator[None]:
+    """While a micro batch is computed, whether what is gathered of it for TRL's figures counts."""
+    trainer.unheard = not counts
+    try:
+        yield
+    finally:
+        trainer.unheard = False
+
+
+def _gather_unequal(trainer: Any) -> None:
+    """Let a trainer gather figures of each sample where processes have unequal numbers of them: in the last step of an epoch."""
+    import torch
+
+    accelerator = trainer.accelerator
+    gather = accelerator.gather
+
+    def gathered(data: Any) -> Any:
+        ending = trainer.model.training and accelerator.gradient_state.end_of_dataloader
+        if not ending or not isinstance(data, torch.Tensor) or not data.ndim:
+            return gather(data)
+        mine = 0 if getattr(trainer, "unheard", False) else len(data)
+        sizes = gather(torch.tensor([mine], device=data.device)).tolist()
+        room = data.new_zeros(max(sizes), *data.shape[1:])
+        room[:mine] = data[:mine]
+        parts = gather(room).split(max(sizes))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    accelerator.gather = gathered
 
 
 def _loader(trainer: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
+from magpie_align.training.order import filled
 from magpie_align.training.settings import TrainingSettings
 
 MakeTrainer = Callable[[Any, Any, Any, Any, Path, int], Any]
@@ -73,18 +74,21 @@ class PairCollator:
 def weigh_likelihood_by_tokens(trainer: Any, tokens: Callable[[dict[str, Any]], Any]) -> None:
     """Make the likelihood in the loss of ORPO and CPO the mean over all tokens of a step; `tokens` counts those of a batch.
 
-    TRL takes the mean of each micro batch. To be put behind `watch.weigh_by_samples`, which weighs whole micro batches.
+    TRL takes the mean of each micro batch. A filler of `order` counts for nothing. To be put behind `watch.weigh_by_samples`,
+    which weighs whole micro batches.
     """
+    import torch
+
     collect, forward = trainer.get_batch_samples, trainer.concatenated_forward
-    usual: Any = 1.0
+    usual = 1.0
 
     def collected(*args: Any) -> Any:
         nonlocal usual
         batches, count = collect(*args)
-        if batches:
-            samples = sum(len(batch["chosen_labels"]) for batch in batches)
-            mean = sum(tokens(batch) for batch in batches).float() / samples
-            usual = trainer.accelerator.reduce(mean, "mean")
+        real = batches[:-1] if filled(trainer) else batches
+        both = [sum(tokens(batch) for batch in real), sum(len(batch["chosen_labels"]) for batch in real)]
+        whole = trainer.accelerator.reduce(torch.tensor(both, device=trainer.accelerator.device).double(), "sum")
+        usual = float(whole[0] / whole[1])
         return batches, count
 
     def weighed(model: Any, batch: dict[str, Any]) -> Any:

@@ -97,13 +97,14 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, stop: Stop, progres
 
 
 def _outcome(folder: Path, code: int, stop: Stop) -> Any:
-    try:
-        outcome = json.loads((folder / "outcome.json").read_text())
-    except FileNotFoundError:
-        outcome = {"interrupted": "it had not begun"} if stop.asked else None
-    failed = sorted(folder.glob("failed-*.txt"), key=lambda file: file.stat().st_mtime_ns)
-    if outcome is None:
-        raise StageError(failed[0].read_text() if failed else f"its processes ended with exit code {code}")
-    if "interrupted" in outcome:
+    """What the training came to. Torchrun ends the others when one has failed, which is no wish that they stop."""
+    file = folder / "outcome.json"
+    outcome = json.loads(file.read_text()) if file.exists() else {}
+    if "figures" in outcome:
+        return outcome["figures"]
+    if "interrupted" in outcome and (stop.asked or code == 0):
         raise AgainError(outcome["interrupted"])
-    return outcome["figures"]
+    failed = sorted(folder.glob("failed-*.txt"), key=lambda file: file.stat().st_mtime_ns)
+    if stop.asked and not failed:
+        raise AgainError("it had not begun")
+    raise StageError(failed[0].read_text() if failed else f"its processes ended with exit code {code}")

@@ -27,10 +27,10 @@ def main(folder: Path) -> int:
     """Exit code 0 if the training ended or was interrupted as asked, 1 if it failed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threading.Thread(target=_heed, args=(folder / "stop",), daemon=True).start()
+    os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         warnings.simplefilter("ignore")
-        os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TQDM_DISABLE="1")
     try:
         _say(folder, {"figures": _train(folder)})
         return 0

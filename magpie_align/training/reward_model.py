@@ -11,13 +11,21 @@ from magpie_align.training.watch import weigh_by_samples
 
 
 def train(
-    model: Path, rows: Path, out: Path, work: Path, settings: RewardModelSettings, *, seed: int, progress: fit.Progress
+    model: Path,
+    rows: Path,
+    out: Path,
+    work: Path,
+    settings: RewardModelSettings,
+    *,
+    template: Path | None = None,
+    seed: int,
+    progress: fit.Progress,
 ) -> dict[str, Any]:
     """Train a classifier head on `model` (and the model with it); saves into `out`, returns figures to note."""
     from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
 
-    tokenizer = fit.load_tokenizer(model, settings.trl.get("pad_token"))
+    tokenizer = fit.load_tokenizer(template or model, settings.trl.get("pad_token"))
     check.gate(tokenizer, check.first_preferences(rows), settings, model)
     prepared = data.prepare_rewards(rows, Chat(tokenizer), settings.max_length, work / "data")
     dataset = prepared.dataset

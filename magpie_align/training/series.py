@@ -20,6 +20,7 @@ from typing import Any
 
 from magpie_align.training.distributed import is_first
 from magpie_align.training.mfu import Cost, peak
+from magpie_align.training.order import filled
 
 NAME = "training.jsonl"
 RECENT = 10
@@ -32,13 +33,13 @@ class Series:
     def __init__(self, trainer: Any, file: Path, progress: Callable[..., None]) -> None:
         self._trainer, self._file, self._progress = trainer, file, progress
         self._cost = Cost(trainer.model)
-        self._peak = peak(_device(), "bfloat16" if trainer.args.bf16 else "float32")
+        self._peak = peak(_device(), _precision(trainer))
         self._counts = [0.0, 0.0, 0.0]
         collect = trainer.get_batch_samples
 
         def counted(*args: Any) -> Any:
             batches, number = collect(*args)
-            for counts in map(count, batches):
+            for counts in map(count, batches[:-1] if filled(self._trainer) else batches):
                 self._counts = [a + b for a, b in zip(self._counts, counts, strict=True)]
             return batches, number
 
@@ -78,9 +79,9 @@ class Series:
         accelerator = self._trainer.accelerator
         now = time.monotonic()
         seconds, self._since = now - self._since, now
-        mine = torch.tensor([*self._counts, _memory()], device=accelerator.device, dtype=torch.float32)[None]
-        tokens, positions, squares, _ = accelerator.gather(mine).sum(0).tolist()
-        memory = accelerator.gather(mine)[:, 3].max().item()
+        mine = torch.tensor([*self._counts, _memory()], device=accelerator.device, dtype=torch.float64)[None]
+        every = accelerator.gather(mine)
+        (tokens, positions, squares), memory = every[:, :3].sum(0).tolist(), every[:, 3].max().item()
         self._counts = [0.0, 0.0, 0.0]
         if not is_first():
             return
@@ -153,6 +154,15 @@ def _packed_lengths(positions: Any) -> Any:
 
 def _numbers(logs: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in logs.items() if isinstance(value, (int, float, str)) and key != "step"}
+
+
+def _precision(trainer: Any) -> str:
+    """What is computed with, by whichever of three ways it is asked for."""
+    import torch
+
+    config = getattr(getattr(trainer.args, "hf_deepspeed_config", None), "config", {})
+    cast = trainer.args.bf16 or config.get("torch_autocast", {}).get("enabled")
+    return "bfloat16" if cast or trainer.model.dtype == torch.bfloat16 else "float32"
 
 
 def _device() -> str:

@@ -139,6 +139,10 @@ class TrainingSettings(Settings):
             if value not in (names := transformers_names(kind))
         ]
         own = self.distributed.problems() + (self.adapter.problems() if self.adapter else [])
+        if self.adapter and self.adapter.quantization and self.distributed.kind in ("zero3", "fsdp2"):
+            own.append(
+                f"adapter.quantization: a base in 4 bits cannot be divided by {self.distributed.kind}; set `distributed: {{kind: ddp}}`"
+            )
         if self.distributed.offload and self.distributed.stage and self.weights == "bfloat16":
             own.append(
                 "distributed.offload: DeepSpeed keeps what it offloads in float32, which `weights: bfloat16` rules out; set "

@@ -11,7 +11,8 @@ _NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_siz
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes are in elements. `query` and `key` are the widths of all heads together; `experts` is 1 for a dense MLP."""
+    """Sizes are in elements. `query` and `key` are the widths of all heads together; `active` of the `experts` see each token,
+    and a dense MLP is one expert."""
 
     hidden: int
     layers: int
@@ -20,6 +21,7 @@ class Shape:
     key: int
     intermediate: int
     experts: int
+    active: int
     vocabulary: int
     tied: bool
     biases: int
@@ -48,6 +50,7 @@ class Shape:
             key=key,
             intermediate=config.get("moe_intermediate_size") or config["intermediate_size"],
             experts=experts,
+            active=config.get("num_experts_per_tok", 1) if experts > 1 else 1,
             vocabulary=config["vocab_size"],
             tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
             biases=query + 2 * key if biased else 0,
@@ -57,9 +60,17 @@ class Shape:
     @property
     def linear(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of the linear layers of one block; of an MLP of experts, all of them."""
+        return self._linear(self.experts)
+
+    @property
+    def used(self) -> list[tuple[int, int]]:
+        """Those of them that a token goes through."""
+        return self._linear(self.active)
+
+    def _linear(self, experts: int) -> list[tuple[int, int]]:
         h, f = self.hidden, self.intermediate
         attention = [(h, self.query), (h, self.key), (h, self.key), (self.query, h)]
-        return attention + [(h, f), (h, f), (f, h)] * self.experts
+        return attention + [(h, f), (h, f), (f, h)] * experts
 
     @property
     def block(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from magpie_align.errors import StageError
-from magpie_align.training.order import filled
+from magpie_align.training.order import filled, heard
 
 
 def weigh_by_samples(trainer: Any) -> None:
@@ -19,15 +19,16 @@ def weigh_by_samples(trainer: Any) -> None:
     def collected(*args: Any) -> Any:
         batches, count = collect(*args)
         sizes = [len(batch["input_ids"]) for batch in batches]
-        if filled(trainer):
+        if sizes and filled(trainer):
             sizes[-1] = 0
         usual = _over_processes(trainer, sum(sizes)) / max(len(batches), 1)
         weights[:] = [size / usual for size in sizes]
         return batches, count
 
     def weighed(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        result = compute(model, inputs, *args, **kwargs)
         weight = weights.pop(0) if model.training else 1.0
+        with heard(trainer, weight > 0):
+            result = compute(model, inputs, *args, **kwargs)
         return (result[0] * weight, *result[1:]) if isinstance(result, tuple) else result * weight
 
     trainer.get_batch_samples, trainer.compute_loss = collected, weighed

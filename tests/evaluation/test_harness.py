@@ -20,7 +20,7 @@ from magpie_align.mini.tokenizer import HEADER_START, build_tokenizer
 from tests.evaluation.lm_eval_files import GROUP, SUBJECTS, write_data
 from tests.realdata import needs_realdata
 
-SIZE = ModelSize(hidden=32, layers=2, heads=2, intermediate=64, positions=4096)
+SIZE = ModelSize(hidden=64, layers=2, heads=2, intermediate=64, positions=4096)
 SLOW_CPU = EngineSettings(kind="transformers", data_parallel_size=1, threads=1)
 
 
@@ -160,7 +160,8 @@ def test_templates_and_system_texts_part_keys_and_models_do_not(model: Path, ben
     assert "<|" not in samples(tmp_path / "e", "mini_mc")[0]["arguments"][0][0]
 
 
-def test_no_special_token_is_left_in_an_answer(model: Path, benchmark: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["transformers", "vllm"])
+def test_no_special_token_is_left_in_an_answer(kind: str, model: Path, benchmark: Path, tmp_path: Path) -> None:
     """A model that opens the next turn at once, with a token that ends nothing by itself."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -174,7 +175,9 @@ def test_no_special_token_is_left_in_an_answer(model: Path, benchmark: Path, tmp
         net.model.embed_tokens.weight[:, 0] = 1
         net.model.embed_tokens.weight[opener, 0] = 100
     save_model(net, tokenizer, tmp_path / "opener")
-    found = run(tmp_path / "opener", tmp_path / "out", own=benchmark, tasks={"mini_gen": 0})["mini_gen exact_match"]
+    engine = SLOW_CPU.model_copy(update={"kind": kind, "max_model_len": 256})
+    scores = run(tmp_path / "opener", tmp_path / "out", own=benchmark, tasks={"mini_gen": 0}, engine=engine)
+    found = scores["mini_gen exact_match"]
     assert found.counts == {"truncated": 0, "empty": 7, "shortened": 0}
     assert {s["resps"][0][0] for s in samples(tmp_path / "out", "mini_gen")} == {""}
 

@@ -197,6 +197,8 @@ def test_published_prompt_files(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense() -> None:
     with pytest.raises(ValidationError, match="weighted reads the probabilities of labels, but the form is brackets"):
         JudgePrompt(user="?", reads="brackets", weighted=True)
+    with pytest.raises(ValidationError, match="brackets stand in free text, which has no form; leave structured out"):
+        JudgePrompt(user="?", reads="brackets", structured=True)
     with pytest.raises(ValidationError, match="the two labels are the same"):
         JudgePrompt(user="?", reads="labels", labels=("m", "m"))
     with pytest.raises(ValidationError, match=r"decisive \(1\) must be more than margin \(2\)"):

@@ -35,11 +35,30 @@ def test_two_judges_never_share_a_table() -> None:
     found = {words: [s.model for s in scores] for words, scores in tables(shown(models)).items()}
     assert found == {
         "": ["gpt", "again"],
-        "judge is local/judge-7b": ["local"],
-        "judge is local/judge-7b, questions is sha256:1": ["chat"],
+        "where judge is local/judge-7b": ["local"],
+        "where judge is local/judge-7b, questions is sha256:1": ["chat"],
     }
     assert comparisons(shown(models), "gpt")[0].comparison.run == "again"
     assert len(comparisons(shown(models), "gpt")) == 1
+
+
+def test_scores_without_touched_questions_stand_apart() -> None:
+    """With and without are both shown, each in its table."""
+    without = scored(9, 38, without="questions in the training data")
+    models = {
+        "SFT": [scored(10)],
+        "SFT, untouched": [without],
+        "Base": [scored(4)],
+        "Base, chat": [scored(5, chat=True)],
+    }
+    found = {words: [s.model for s in scores] for words, scores in tables(shown(models)).items()}
+    assert found == {
+        "": ["SFT", "Base"],
+        "without questions in the training data": ["SFT, untouched"],
+        "where chat is True": ["Base, chat"],
+    }
+    (only,) = list(tables(shown({"a": [without], "b": [scored(10)]})))[1:]
+    assert only == "with all questions"
 
 
 def test_parts_of_groups_are_not_shown() -> None:

@@ -56,6 +56,11 @@ def make_model(folder: Path, reward: bool = False) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_model(tmp_path_factory.mktemp("mini"))
@@ -74,7 +79,7 @@ def port(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "VLLM_CPU_KVCACHE_SPACE": "1"}
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 1500
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
@@ -121,6 +126,7 @@ def likely_labels(port: int, model: str) -> list[str]:
     return words[:2]
 
 
+@pytest.mark.served
 def test_a_served_judge_and_one_that_the_stage_runs_say_the_same(
     stand: Stand, port: int, model: str, tmp_path: Path
 ) -> None:
@@ -138,6 +144,7 @@ def test_a_served_judge_and_one_that_the_stage_runs_say_the_same(
     assert over.summary["tokens_in"] > 8 and here.summary["engine"]["engine"] == "vllm"
 
 
+@pytest.mark.served
 def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
     """Of four benchmarks none is reported; every failure is counted by kind and listed."""
     alpaca, arena = (give_answers(stand, tmp_path, model, form) for form in ("alpaca", "arena"))
@@ -159,6 +166,27 @@ def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, mode
         folder = stand.root / f"{kind}-{number}/data"
         assert len((folder / "failures.jsonl").read_text().splitlines()) == int(found[1])
         assert not (folder / "scores.json").exists()
+
+
+@pytest.mark.served
+def test_a_judge_held_to_the_form_gives_verdicts(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
+    """Noise held to the form is verdicts, and those are counted as they are written: none is unreadable unless it is cut."""
+    wild = give_answers(stand, tmp_path, model, "wildbench")
+    held = {"structured": True, "text_length": 20, "max_tokens": 300}
+    loose = {"max_failures": 0.5}  # so young a model writes on to the last token now and then
+    made = stand.run("r", "wildbench", **wild, **served(port), **loose, prompt=prompt("wildbench_reward") | held)
+    lines = [json.loads(line) for line in (made.out / "judgments.jsonl").read_text().splitlines()]
+    assert {line["failure"] for line in lines} <= {None, "cut: the judge did not end within its max_tokens"}
+    for line in lines:
+        if line["failure"] is None:
+            choice = json.loads(line["text"], strict=False)["choice"]
+            share = {"A": 1, "B": 0}[choice[0]] if "=" not in choice else 0.5
+            assert (line["value"], line["decisive"]) == (share, choice.endswith("++"))
+    scored = stand.run(
+        "s", "wildbench", outputs="wildbench", **served(port), **loose, prompt=prompt("wildbench_score") | held
+    )
+    (one,) = [found for found in read_scored(scored.out) if found.score.metric == "score"]
+    assert 5 <= one.score.n <= 10 and all(value in [n / 10 for n in range(1, 11)] for value in one.items.values())
 
 
 def test_a_reward_model_judges_as_it_rewards(stand: Stand, tmp_path: Path) -> None:
@@ -201,7 +229,7 @@ def test_a_reward_model_judges_as_it_rewards(stand: Stand, tmp_path: Path) -> No
 RECIPE = """
 name: judged
 stages:
-  ours:   {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/ours.json}}
+  ours:   {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/ours.json, temperature: 0, repetition_penalty: 1}}
   theirs: {{use: published_outputs, questions: {folder}/alpaca_eval.json, answers: {folder}/theirs.json}}
   judged:
     use: alpaca_eval
@@ -233,6 +261,6 @@ def test_a_recipe_that_fails_is_run_again_and_reports(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert len(server.seen) == 15, "only what was missing is asked again"
-    (row,) = json.loads((tmp_path / "runs/judged/results.json").read_text())
+    (row,) = json.loads((tmp_path / "runs/results.json").read_text())
     assert (row["model"], row["task"], row["metric"], row["n"]) == ("ours", "alpaca_eval", "win_rate", 8)
     assert row["value"] == pytest.approx(1 / (1 + math.exp(-1)))

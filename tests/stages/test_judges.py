@@ -18,6 +18,7 @@ from magpie_align.evaluation.published import published_rows
 from magpie_align.evaluation.scored import read_scored
 from magpie_align.flow.stage import Context
 from magpie_align.recipe import check, packaged, stage_class
+from magpie_align.stages._leaderboard import training_settings
 from tests.engines.test_openai_engine import ODDITIES
 from tests.evaluation import question_files
 from tests.evaluation.judge_server import MISBEHAVIOURS, JudgeServer, judge_server
@@ -370,3 +371,34 @@ def test_the_cache_holds_no_failure(world: Stand, server: JudgeServer) -> None:
     base = sqlite3.connect(world.root / "judgments.sqlite")
     assert base.execute("select count(*) from answers").fetchone() == (0,)
     assert base.execute("select count(*), sum(failed) from calls").fetchone() == (CALLS, CALLS)
+
+
+@pytest.mark.parametrize("kind", ["alpaca_eval", "arena_hard", "wildbench", "mt_bench"])
+def test_of_a_served_judge_nothing_is_fetched(kind: str, server: JudgeServer) -> None:
+    common = {"outputs": "o", "judge": "served/judge"} | (
+        {"baseline": "b"} if kind in ("alpaca_eval", "arena_hard") else {}
+    )
+
+    def fetched(**settings: Any) -> str:
+        stage = stage_class(kind).model_validate(common | settings)
+        return next(stage.reads(ref) for field, _, ref in stage.refs() if field == "judge")
+
+    assert fetched(engine=server.engine) == "nothing"
+    assert fetched(engine={"kind": "vllm"}) == fetched(engine=server.engine, reward={}) == "weights"
+
+
+def test_a_judged_score_knows_how_its_model_was_trained(tmp_path: Path) -> None:
+    """Through the outputs that were judged; of published ones nothing is known."""
+    made = {
+        "sft-1": ({"model": "meta-llama/Meta-Llama-3-8B", "learning_rate": 2e-5}, {"meta-llama/Meta-Llama-3-8B": "x"}),
+        "outputs-2": ({"model": "sft", "questions": "./q.json"}, {"sft": "sft-1", "./q.json": "y"}),
+        "published_outputs-3": ({"answers": "./a.json", "questions": "./q.json"}, {"./a.json": "z", "./q.json": "y"}),
+        "alpaca_eval-4": ({"outputs": "ours", "baseline": "theirs"}, {"ours": "outputs-2", "theirs": "published_outputs-3"}),
+        "alpaca_eval-5": ({"outputs": "theirs", "baseline": "ours"}, {"ours": "outputs-2", "theirs": "published_outputs-3"}),
+    }  # fmt: skip
+    for name, (settings, inputs) in made.items():
+        (tmp_path / name).mkdir()
+        manifest = {"kind": name.rpartition("-")[0], "settings": settings, "inputs": inputs, "summary": {}}
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    assert training_settings(tmp_path / "alpaca_eval-4") == {"base": "Llama-3-8B", "learning_rate": 2e-5}
+    assert training_settings(tmp_path / "alpaca_eval-5") == {"base": "published_outputs"}

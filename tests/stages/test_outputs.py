@@ -8,7 +8,10 @@ import pytest
 
 from magpie_align.engines.scripted import ScriptedEngine
 from magpie_align.errors import StageError
-from magpie_align.recipe import check
+from magpie_align.flow.progress import Progress
+from magpie_align.flow.stage import Context
+from magpie_align.flow.table import Shard, read_rows
+from magpie_align.recipe import check, stage_class
 from tests.evaluation import question_files
 from tests.stages.stand import Stand
 from tests.synthesis.families import family
@@ -89,6 +92,21 @@ def test_a_kill_loses_and_changes_nothing(
             stand.run("cut", "outputs", questions=questions, **settings)
     stand.again("cut", "outputs", questions=questions, **settings)
     assert stand.rows("cut") == stand.rows("whole")
+
+
+def test_shards_make_the_same(stand: Stand, model: str, tmp_path: Path) -> None:
+    settings = speaking(model, "historian", chunk=2) | {"questions": question_files.mt_bench(tmp_path)}
+    whole = stand.run("whole", "outputs", **settings)
+    stage = stage_class("outputs").model_validate(settings)
+    folder = tmp_path / "sharded"
+    inputs = {ref: Path(ref) for _, ref, _ in stage.refs()}
+    for shard in (Shard(1, 2), Shard(0, 2), None):
+        ctx = Context(folder / "data", folder / "work", inputs, Progress(folder / "progress.json"), shard)
+        for part in (ctx.out, ctx.work):
+            part.mkdir(parents=True, exist_ok=True)
+        stage.run(ctx)
+    assert list(read_rows(ctx.out)) == stand.rows("whole")
+    assert ctx.summary == whole.summary and (ctx.out / "outputs.json").is_file()
 
 
 def test_only_some(stand: Stand, model: str, tmp_path: Path) -> None:

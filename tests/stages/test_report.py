@@ -12,6 +12,7 @@ from magpie_align.evaluation.intervals import wilson
 from magpie_align.evaluation.scored import Scored, write_scored
 from magpie_align.recipe import stage_class
 from magpie_align.records import Score, write_scores
+from magpie_align.stages._leaderboard import training_settings
 from tests.stages.stand import Stand
 
 GSM8K = {"harness": "lm-eval", "shots": 5, "items": 1319, "chat_template": True, "task_version": "3.0"}
@@ -103,6 +104,20 @@ def test_a_row_of_the_paper_is_reproduced_or_not(report: Callable[..., Path]) ->
     assert "chat_template is True, and the source does not say its own" in words
     (section,) = json.loads((out / "leaderboard.json").read_text())
     assert section["title"] == "gsm8k exact_match strict-match" and len(section["lines"]) == 2 + 11
+
+
+def test_how_the_model_was_trained_is_found_behind_answers_and_other_scores(store: Path) -> None:
+    artifact(store, "dpo-1", {"model": "sft", "beta": 0.01, "trl": {}}, {"sft": "sft-1"}, summary={"pairs": 9})
+    artifact(store, "outputs-1", {"model": "dpo"}, {"dpo": "dpo-1"})
+    artifact(store, "outputs-2", {"answers": "./gpt4.json"}, {})
+    artifact(store, "alpaca_eval-1", {"outputs": "said", "judge": "j"}, {"said": "outputs-1", "j": "sft-1"})
+    artifact(store, "alpaca_eval-2", {"outputs": "said"}, {"said": "outputs-2"})
+    artifact(store, "untouched-1", {"scores": "eval"}, {"eval": "evaluate-t"})
+    assert training_settings(store / "alpaca_eval-1") == {"base": "Llama-3-8B", "beta": 0.01, "rows": 9}
+    assert training_settings(store / "alpaca_eval-2") == {}
+    assert training_settings(store / "untouched-1") == training_settings(store / "evaluate-t")
+    assert training_settings(store / "evaluate-t")["epochs"] == 3
+    assert training_settings(store / "evaluate-b") == {"base": "Llama-3-8B"}
 
 
 def test_scores_without_keys_are_shown_and_compared_with_nothing(stand: Stand, tmp_path: Path) -> None:

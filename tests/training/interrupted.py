@@ -57,10 +57,13 @@ def run(folder: Path, model: Path, data: Path, steps: int, progress: Callable[..
 
 
 def striking(step: int, number: signal.Signals, delay: float) -> Callable[..., None]:
-    """A progress that sends this process a signal, so long after the step."""
+    """A progress that sends this process a signal, so long after the step, or after its first one where that is later."""
+    sent = False
 
     def progress(done: int, total: int, **_: Any) -> None:
-        if done == step:
+        nonlocal sent
+        if done >= step and not sent:
+            sent = True
             threading.Timer(delay, os.kill, (os.getpid(), number)).start()
 
     return progress
@@ -73,7 +76,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 def torment(folder: Path, model: Path, data: Path, steps: int, times: int, rng: random.Random) -> list[str]:
     """Interrupt it so often, each time further on, then let it end; how each run ended."""
     endings = []
-    struck = sorted(rng.sample(range(2, steps - 1), times))
+    struck = sorted(rng.sample(range(1, steps - 4), times))
     kinds = [signal.SIGTERM, signal.SIGKILL] * times
     for number, (step, kind) in enumerate(zip(struck, kinds, strict=False)):
         code = run(folder, model, data, steps, striking(step, kind, rng.uniform(0, 0.05)))

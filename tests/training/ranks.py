@@ -16,13 +16,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from magpie_align.errors import AgainError
+from magpie_align.errors import AgainError, StageError
 from magpie_align.flow.table import write_rows
 from magpie_align.training import dpo, sft
 from magpie_align.training.distributed import Distributed, is_first
@@ -61,8 +62,8 @@ def two(kind: Any, nodes: bool, **given: Any) -> Distributed:
 
 
 def rows(way: str, steps: int, folder: Path) -> Path:
-    """As many rows as make so many steps, the last of them short. About three chats fill a packed sequence."""
-    count = (steps - 1) * BATCH + 3
+    """As many rows as make so many steps, the last of them short; packed, where some two chats fill a sequence, at least so many."""
+    count = ((steps - 1) * BATCH + 3) * (5 if way == "packed" else 2) // 2
     if not folder.exists():
         write_rows(folder, pa.Table.from_pylist(pairs(count) if way == "dpo" else chats(count)))
     return folder
@@ -96,15 +97,17 @@ def train_interrupted(way: str, model: Path, data: Path, out: Path, chosen: SFTS
     return train(way, model, data, out, chosen)[0]
 
 
-def struck(step: int, progress: Any, **given: Any) -> dict[str, Any]:
-    """An SFT whose first process alone gets SIGTERM at a step."""
+def both(*, sft_given: dict[str, Any], dpo_given: dict[str, Any], progress: Any, **_: Any) -> dict[str, Any]:
+    """An SFT and a DPO, one behind the other in the same processes."""
+    return {"sft": sft.train(progress=progress, **sft_given), "dpo": dpo.train(progress=progress, **dpo_given)}
 
-    def strike(done: int, *args: Any, **kwargs: Any) -> None:
-        progress(done, *args, **kwargs)
-        if done == step and is_first():
-            os.kill(os.getpid(), signal.SIGTERM)
 
-    return sft.train(progress=strike, **given)
+def refuse(**_: Any) -> dict[str, Any]:
+    """What the second process does not like."""
+    if not is_first():
+        raise StageError("the second process does not like it")
+    time.sleep(60)
+    return {}
 
 
 def curve(out: Path) -> Curve:

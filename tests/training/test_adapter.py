@@ -132,7 +132,7 @@ def test_what_needs_a_gpu_is_refused_without_one(tmp_path: Path) -> None:
         "optimizer: paged_adamw_8bit needs a GPU, and there is none here; take adamw_torch_fused": sft_settings(
             optimizer="paged_adamw_8bit"
         ),
-        "liger: its kernels need a GPU, and there is none here; leave it out": sft_settings(liger=True),
+        "liger needs a GPU, and there is none here; leave it out": sft_settings(liger=True),
     }
     for sentence, settings in asked.items():
         with pytest.raises(StageError) as error:

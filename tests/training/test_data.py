@@ -8,7 +8,7 @@ import pytest
 from magpie_align.errors import StageError
 from magpie_align.training import data
 from magpie_align.training.chat import Chat
-from magpie_align.training.fit import load_tokenizer, newest_checkpoint, trl_arguments
+from magpie_align.training.fit import load_tokenizer, trl_arguments
 from magpie_align.training.library import trl_fields
 from magpie_align.training.settings import OWN_FIELDS, DPOSettings, RewardModelSettings, SFTSettings
 from tests.training.conftest import Write, chats, pairs
@@ -156,7 +156,7 @@ def test_batch_size_holds_over_devices(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("WORLD_SIZE", str(world))
         assert trl_arguments(settings, tmp_path, 0)["gradient_accumulation_steps"] == steps
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(StageError, match="batch_size 128 is not a multiple of micro_batch_size 2 x 3 devices"):
+    with pytest.raises(StageError, match="batch_size 128 is not a multiple of micro_batch_size 2 x 3 processes"):
         trl_arguments(settings, tmp_path, 0)
 
 
@@ -184,13 +184,3 @@ def test_what_a_setting_of_ours_decides_is_not_for_trl() -> None:
         "trl.assistant_only_loss cannot be set: the loss is always on the assistant's turns",
         "trl.packing_strategy cannot be set: packing never cuts a sample or mixes two",
     ]
-
-
-def test_a_checkpoint_that_was_not_written_whole_is_left_out(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path) is None
-    for step, state in ((10, "{}"), (20, '{"global_step": '), (30, None)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        if state is not None:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["checkpoint-10"]

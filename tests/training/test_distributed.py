@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from magpie_align.errors import AgainError, StageError
+from magpie_align.errors import StageError
 from magpie_align.training import distributed, fit, sft
 from magpie_align.training.distributed import Distributed, zero_config
 from magpie_align.training.processes import command, train_spread
@@ -80,28 +80,31 @@ def test_a_training_that_is_not_spread_as_asked_is_stopped(
     assert distributed.processes() == 1
 
 
-def test_two_processes_train_as_one_does_interrupted_too(model: Path, tmp_path: Path) -> None:
-    """Three kinds of data and four ways to divide at length: `make ranks`."""
-    rows = ranks.rows("sft", 5, tmp_path / "rows")
-    alone, _ = ranks.train("sft", model, rows, tmp_path / "1", ranks.settings("sft", Distributed(processes=1)))
-    both: dict[str, Any] = {"model": model, "rows": rows, "template": None, "seed": 0}
-    both |= {"out": tmp_path / "2", "work": tmp_path / "2-work", "settings": ranks.settings("sft", TWO)}
-    with pytest.raises(AgainError, match="a checkpoint holds 3 of 5 steps"):
-        train_spread(partial(ranks.struck, 2), progress=ranks.quiet, **both)
-    assert not (tmp_path / "2/model.safetensors").exists()
-    figures = train_spread(sft.train, progress=ranks.quiet, **both)
-    curve = ranks.curve(tmp_path / "2")
-    assert [line["step"] for line in curve] == [1, 2, 3, 4, 5] and figures["steps"] == 5
-    assert ranks.apart(alone, curve) < 1e-4 and ranks.apart(alone, curve, "grad_norm") < 1e-3
-    expected, found = (ranks.logits(tmp_path / name, list(range(20, 60))) for name in ("1", "2"))
-    assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
-    assert figures["speed"]["memory_gb"] > 0 and figures["speed"]["mfu"] is None
+def test_two_processes_train_as_one_does(model: Path, tmp_path: Path) -> None:
+    """An SFT and a DPO, whose last step is short; four ways to divide, packed data and resuming at length: `make ranks`."""
+    alone: dict[str, ranks.Curve] = {}
+    given: dict[str, dict[str, Any]] = {}
+    for way in ("sft", "dpo"):
+        rows = ranks.rows(way, 4, tmp_path / f"{way}-rows")
+        alone[way], _ = ranks.train(way, model, rows, tmp_path / way, ranks.settings(way, Distributed(processes=1)))
+        out = tmp_path / f"{way}-2"
+        given[way] = {"model": model, "rows": rows, "out": out, "work": tmp_path / f"{way}-2-work", "seed": 0}
+        given[way] |= {"template": None, "settings": ranks.settings(way, TWO)}
+    together = partial(ranks.both, sft_given=given["sft"], dpo_given=given["dpo"])
+    figures = train_spread(together, settings=given["sft"]["settings"], work=tmp_path, progress=ranks.quiet)
+    for way, before in alone.items():
+        after = ranks.curve(tmp_path / f"{way}-2")
+        assert len(before) == 4 and figures[way]["steps"] == 4
+        assert ranks.apart(before, after) < 1e-4 and ranks.apart(before, after, "grad_norm") < 1e-3
+        if way == "dpo":
+            assert [line["rewards/margins"] for line in after] == pytest.approx(
+                [line["rewards/margins"] for line in before], rel=1e-3, abs=1e-5
+            )
+        expected, found = (ranks.logits(tmp_path / name, list(range(20, 60))) for name in (way, f"{way}-2"))
+        assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
+    assert figures["sft"]["speed"]["memory_gb"] > 0 and figures["sft"]["speed"]["mfu"] is None
 
 
-def test_what_fails_in_a_process_is_said(model: Path, write: Write, tmp_path: Path) -> None:
-    settings = SFTSettings(batch_size=3, max_length=256, checkpoints=0, distributed=TWO)
-    with pytest.raises(StageError, match="batch_size 3 is not a multiple of micro_batch_size 1 x 2 processes"):
-        train_spread(
-            sft.train, model=model, rows=write(*chats(4)), out=tmp_path / "out", work=tmp_path / "work",
-            settings=settings, template=None, seed=0, progress=ranks.quiet,
-        )  # fmt: skip
+def test_what_fails_in_a_process_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="^the second process does not like it$"):
+        train_spread(ranks.refuse, settings=SFTSettings(distributed=TWO), work=tmp_path, progress=ranks.quiet)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from magpie_align.training import cpo, data, dpo, fit, kto, orpo
+from magpie_align.errors import StageError
+from magpie_align.training import cpo, data, dpo, fit, kto, orpo, reward_model
 from magpie_align.training.chat import Chat
 from magpie_align.training.settings import (
     CPO_LOSSES,
@@ -253,3 +254,54 @@ def test_a_whole_training(module: Any, model: Path, write: Write, tmp_path: Path
     figures = module.train(model, write(*pairs(8)), out, work, settings, seed=0, progress=quiet)
     assert figures["pairs"] == 8 and figures["steps"] == (4 if name == "kto" else 2) and figures["loss"] > 0
     assert AutoModelForCausalLM.from_pretrained(out).config.vocab_size > 0
+
+
+@pytest.mark.parametrize("module", [kto, orpo, cpo], ids=lambda m: m.__name__.rpartition(".")[2])
+def test_a_loss_that_is_no_number_names_its_pair(module: Any, model: Path, prepared: Any, tmp_path: Path) -> None:
+    """The embedding is made not a number wherever one answer stands in the batch."""
+    import torch
+
+    kinds: dict[str, type[TrainingSettings]] = {"kto": KTOSettings, "orpo": ORPOSettings, "cpo": CPOSettings}
+    name = module.__name__.rpartition(".")[2]
+    settings = kinds[name](batch_size=2, micro_batch_size=2, precision="float32", checkpoints=0)
+    (tmp_path / "work" / "data").mkdir(parents=True)
+    net = network(model)
+    trainer = module.make_trainer(net, fit.load_tokenizer(model), prepared, settings, tmp_path / "work", 0)
+    bad = torch.tensor(prepared[5]["prompt_ids"] + prepared[5]["rejected_ids"])
+
+    def poisoned(_: Any, given: Any, output: Any) -> Any:
+        whole = given[0][:, : len(bad)]
+        return output * torch.nan if whole.shape[1] == len(bad) and (whole == bad).all(1).any() else output
+
+    net.get_input_embeddings().register_forward_hook(poisoned)
+    with pytest.raises(
+        StageError, match=r"the loss is nan at step \d+, on the rows (\d+, )*5(, \d+)* of its data; look"
+    ):
+        fit.run_trainer(trainer, prepared, tmp_path / "work", quiet)
+
+
+@pytest.mark.parametrize("train", [dpo.train, kto.train, orpo.train, cpo.train, reward_model.train])
+def test_a_base_models_template_must_be_named(train: Any, model: Path, write: Write, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = None
+    base = tmp_path / "base"
+    network(model).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    given = (base, write(*pairs(2)), tmp_path / "out", tmp_path / "work", DPOSettings())
+    with pytest.raises(StageError, match="has no chat template; name a model whose template to use with `template:`"):
+        train(*given, seed=0, progress=quiet)
+    with pytest.raises(StageError, match="holds no preference pairs; look at the stage that made them"):
+        train(*given[:1], _empty(tmp_path), *given[2:], template=model, seed=0, progress=quiet)
+
+
+def _empty(folder: Path) -> Path:
+    import pyarrow as pa
+
+    from magpie_align.flow.table import write_rows
+
+    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([(name, turns) for name in ("prompt", "chosen", "rejected")])
+    write_rows(folder / "empty", schema.empty_table())
+    return folder / "empty"

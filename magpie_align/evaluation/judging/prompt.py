@@ -54,7 +54,7 @@ def published_words(file: Path, entry: str | None = None) -> dict[str, Any]:
     if file.suffix in (".yaml", ".yml"):
         return _from_yaml(file, text)
     if file.suffix == ".jsonl":
-        entries = {line["name"]: line for line in map(json.loads, filter(str.strip, text.splitlines()))}
+        entries = {line["name"]: line for line in map(json.loads, filter(str.strip, text.split("\n")))}
         if entry not in entries:
             raise ConfigError(f"{file} has no prompt '{entry}'; it has: {', '.join(entries)}")
         return {"system": entries[entry]["system_prompt"], "user": entries[entry]["prompt_template"]}

@@ -13,10 +13,8 @@ import re
 from magpie_align.engines.protocol import Completion
 from magpie_align.evaluation.arena_hard import VERDICTS, parse_verdict
 from magpie_align.evaluation.judging.cases import Verdict
-from magpie_align.evaluation.judging.settings import JudgePrompt
+from magpie_align.evaluation.judging.settings import CHOICES, JudgePrompt
 from magpie_align.evaluation.mt_bench import parse_score
-
-CHOICES = {"A++": (1.0, True), "A+": (1.0, False), "A=B": (0.5, False), "B+": (0.0, False), "B++": (0.0, True)}
 
 _CHOICE = re.compile(r'"choice"\s*:\s*"?\[?\s*(A\+\+|A\+|A=B|B\+\+|B\+)(?![\w+=])')
 _SCORE = re.compile(r'"score"\s*:\s*"?\[?\s*(\d+(?:\.\d+)?)(?![\d.])')

@@ -1,7 +1,8 @@
 """The settings of a judge: how a language model is asked and its answer read, or how rewards decide. Light: recipes read them."""
 
 import hashlib
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +14,8 @@ Seats = Literal["drawn", "both"]
 
 PAIRS: tuple[Form, ...] = ("labels", "brackets", "choice")
 """Forms that compare two answers; the others rate one."""
+CHOICES = {"A++": (1.0, True), "A+": (1.0, False), "A=B": (0.5, False), "B+": (0.0, False), "B++": (0.0, True)}
+"""WildBench's words for a verdict: seat A's share of a win, and whether it is decisive."""
 PUBLISHED = {
     "20af7b0a0bb96c5b": ("weighted_alpaca_eval_gpt4_turbo", "labels weighted"),
     "ec4abd402cd26b58": ("arena-hard-v0.1", "brackets unanimous"),
@@ -34,6 +37,12 @@ class JudgePrompt(Settings):
     """Read the probabilities of the labels, not the label that was written."""
     unanimous: bool = False
     """A text that gives several verdicts fails; without, its last one counts."""
+    structured: bool = False
+    """Hold the judge to the form of its answer, of an engine that can: labels as they are, JSON with `fields` of free text ahead of
+    the choice or score."""
+    fields: tuple[str, ...] = ()
+    text_length: int = Field(600, gt=0)
+    """Characters that each of those fields may have."""
     temperature: float = Field(0.0, ge=0, le=2)
     max_tokens: int = Field(1024, gt=0)
     alternatives: int = Field(5, gt=0, le=20)
@@ -45,6 +54,8 @@ class JudgePrompt(Settings):
             raise ValueError(
                 f"weighted reads the probabilities of labels, but the form is {self.reads}; set reads: labels"
             )
+        if self.structured and self.reads in ("brackets", "rating"):
+            raise ValueError(f"{self.reads} stand in free text, which has no form; leave structured out")
         if self.labels[0] == self.labels[1]:
             raise ValueError("the two labels are the same; give each answer its own")
         return self
@@ -63,12 +74,27 @@ class JudgePrompt(Settings):
     @property
     def sampling(self) -> Sampling:
         """As an engine takes it, without stops and seed."""
-        return Sampling(self.temperature, 1.0, self.max_tokens, logprobs=self.alternatives if self.weighted else 0)
+        alternatives = self.alternatives if self.weighted else 0
+        return Sampling(self.temperature, 1.0, self.max_tokens, logprobs=alternatives, **self._form)
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """The field of `Sampling` that holds an answer to the form."""
+        if not self.structured:
+            return {}
+        if self.reads == "labels":
+            return {"choice": self.labels}
+        said = {name: {"type": "string", "maxLength": self.text_length} for name in self.fields}
+        values = list(CHOICES) if self.reads == "choice" else [str(n) for n in range(1, 11)]
+        properties = said | {self.reads: {"enum": values}}
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        return {"schema": json.dumps(schema | {"additionalProperties": False})}
 
     @property
     def reading(self) -> str:
         """How a verdict is read, in words."""
-        return f"{self.reads}{' weighted' if self.weighted else ''}{' unanimous' if self.unanimous else ''}"
+        more = [name for name in ("weighted", "unanimous", "structured") if getattr(self, name)]
+        return " ".join([self.reads, *more])
 
     @property
     def name(self) -> str:
