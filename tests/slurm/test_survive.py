@@ -109,6 +109,7 @@ def test_power_loss_of_a_node(shards: Desk, undisturbed: dict[str, str], cluster
 
 
 def test_cancelled_and_submitted_again(shards: Desk, undisturbed: dict[str, str]) -> None:
+    (shards.folder / "pace").write_text("1")
     shards.ok("submit", SHARDS, "launcher=small")
     until(lambda: rows_of(shards, 0) > 4 and rows_of(shards, 1) > 4, "rows")
     said = shards.ok("status", SHARDS)
