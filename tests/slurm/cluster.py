@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "unshare", "setpriv", "shellcheck")
 NODES = ("n1", "n2", "n3")
-PATIENCE = 900.0  # seconds: only a test that fails waits so long, and a busy machine may be 20 times slower
+PATIENCE = 1800.0  # seconds: only a test that fails waits so long, and a busy machine may be 20 times slower
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 CONF = """\
 ClusterName=test

@@ -109,6 +109,7 @@ def test_power_loss_of_a_node(shards: Desk, undisturbed: dict[str, str], cluster
 
 
 def test_cancelled_and_submitted_again(shards: Desk, undisturbed: dict[str, str]) -> None:
+    (shards.folder / "pace").write_text("1")
     shards.ok("submit", SHARDS, "launcher=small")
     until(lambda: rows_of(shards, 0) > 4 and rows_of(shards, 1) > 4, "rows")
     said = shards.ok("status", SHARDS)
@@ -131,8 +132,8 @@ def test_the_time_limit_is_met_with_all_work_saved(shards: Desk, undisturbed: di
     """
     given = ["launcher.shards=1", "launcher.light.time='1'", "launcher.signal_lead=20", "launcher.idle_starts=20"]
     shards.ok("submit", SHARDS, "launcher=small", *given)
-    job = shards.job("instructions")
-    log = shards.submission / "logs/instructions.log"
+    job = shards.job("instructions+responses")  # two light ones, one of which alone needs the other
+    log = shards.submission / "logs/instructions+responses.log"
     until(lambda: log.exists() and "stage 'instructions' left early as asked: " in log.read_text(), "it to leave")
     until(lambda: cluster.job(job)["Restarts"] != "0", "it to queue again")
     assert "DUE TO TIME LIMIT" not in log.read_text()

@@ -56,8 +56,8 @@ def doomed(nodes: Iterable[Node], live: list[Live]) -> list[Live]:
             tasks = {one.task for one in mine if one.tag.role == "shards"}
             if not end.running and len(tasks | node.artifact.shards_done(end.tag.of)) < end.tag.of:
                 found.add(end.id)
-    while more := {one.id for one in live if one.waits & found} - found:
-        found |= more
+    while more := {name for one in live if one.waits & found for name in (one.id, one.job)} - found:
+        found |= more  # an array is waited for by its own number
     return [one for one in live if one.id in found]
 
 

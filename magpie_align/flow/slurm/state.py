@@ -35,7 +35,7 @@ def _state(node: Node, live: list[Live], submission: Submission) -> StageState:
     ready = all(parent.artifact.done for parent in node.inputs.values())
     failed = submission.failures(node.name)
     problems = tuple(f"{node.name}{f' shard {k}' if k else ''}: {why}" for k, why in failed.items())
-    jobs = ", ".join(sorted({one.job for one in mine}))
+    jobs = ", ".join(sorted({one.job for one in mine}, key=int))
     running = [one for one in mine if one.running] if ready else []
     word = "running" if running else "queued" if mine else "failed" if failed else "stopped" if ready else "waits"
     detail = _shards(node, mine, failed) or ", ".join(sorted({one.reason for one in mine if not one.running}))
@@ -49,9 +49,9 @@ def _shards(node: Node, mine: list[Live], failed: dict[str, str]) -> str:
     if not sizes:
         return ""
     of = sizes[0]
-    counts = Counter("running" if one.running else "queued" for one in tasks)
-    counts["done"] = len(node.artifact.shards_done(of))
-    counts["failed"] = len(failed)
+    running = sum(one.running for one in tasks)
+    counts = {"running": running, "queued": len(tasks) - running}
+    counts |= {"done": len(node.artifact.shards_done(of)), "failed": len(failed)}
     return ", ".join(f"{n} {word}" for word, n in counts.items() if n) + f" of {of} shards"
 
 

@@ -105,13 +105,10 @@ def test_what_waits_for_a_failed_shard_is_sent_anew_with_that_shard(nodes: dict[
     shard_made(nodes["instructions"], 0)
     running = [live("70", "shards", nodes["instructions"], task, "RUNNING") for task in (2, 3)]
     finish = live("71", "finish", nodes["instructions"], waits="70")
-    behind = (
-        live("72", "shards", nodes["responses"], 0, waits="71"),
-        live("73", "finish", nodes["responses"], waits="72"),
-    )
-    queue = [*running, finish, *behind]
+    tasks = [live("72", "shards", nodes["responses"], task, waits="71") for task in range(4)]
+    queue = [*running, finish, *tasks, live("73", "finish", nodes["responses"], waits="72")]
     lost = doomed(nodes.values(), queue)
-    assert [one.id for one in lost] == ["71", "72_0", "73"]
+    assert [one.id for one in lost] == ["71", "72_0", "72_1", "72_2", "72_3", "73"]
     jobs = planned(nodes, [one for one in queue if one not in lost])
     assert jobs["instructions.shards"].shards == (1,)
     assert edges(jobs)["instructions"] == {"instructions.shards", "70_2", "70_3"}
