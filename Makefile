@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
+.PHONY: install quickstart test lint reference test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -40,6 +40,10 @@ lint: $(TOOLS)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# docs/reference.md, from the typed settings.
+reference: install
+	$(BIN)/python docs/make_reference.py
 
 # On a real Slurm of three nodes, started on this machine for the tests and confined to them; wants root and Debian's slurmctld,
 # slurmd, slurm-client, munge and shellcheck.

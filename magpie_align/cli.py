@@ -38,7 +38,8 @@ verbs
   stage   make one stage, its inputs being done: `stage NAME recipe=...`; with shard=K/N only part K (from 0) of N of its rows,
           in as many processes or on as many machines at once as you like; `run` or `stage` without shard then completes it
   report  the leaderboard: every evaluation in the store beside the paper's printed rows, where both were measured alike;
-          with recipe=NAME only that recipe's, without it all there are (store=FOLDER, output=FOLDER)
+          with recipe=NAME only that recipe's, and report.html of what it has made; without it all there are
+          (store=FOLDER, output=FOLDER)
   list    the recipes, and the kinds of stages they are written in
 
 recipe=NAME names a file in recipes/, or give a path ending in .yaml.
@@ -94,8 +95,13 @@ def _dispatch(args: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"give exactly one recipe=NAME (given: {len(names)}); `list` shows the recipes there are")
     overrides = [a for a in rest if a not in flags and not a.startswith("recipe=")]
-    command = "" if flags else shlex.join(["python", "-m", "magpie_align", *args])
-    act: Callable[[Plan], None] = {"plan": _plan, "check": _check, "report": _report}.get(verb, partial(_run, command))
+    command = "" if flags else shlex.join(["python", "-m", "magpie_align", *rest])
+    known_acts: dict[str, Callable[[Plan], None]] = {
+        "plan": _plan,
+        "check": _check,
+        "report": partial(_report, command),
+    }
+    act = known_acts.get(verb, partial(_run, command))
     if verb in CLUSTER:
         dry = {a for a in overrides if a in ("dry_run=true", "dry_run=false")} if verb == "submit" else set()
         act = partial(_cluster, verb, "--dry-run" in flags or "dry_run=true" in dry)
@@ -264,6 +270,7 @@ def _stage(name: str, own: dict[str, str], plan: "Plan") -> None:
         attempt.fail(str(error))
         raise
     if _node(name, plan).stage.produces == "report":
+        (plan.recipe.output / "recipe.yaml").write_text(plan.composed)
         _show_reports(plan, only=name)
 
 
@@ -370,11 +377,14 @@ def _report_store(args: list[str]) -> int:
     return 0
 
 
-def _report(plan: "Plan") -> None:
-    """The leaderboard of what a recipe has evaluated so far."""
+def _report(command: str, plan: "Plan") -> None:
+    """The leaderboard of what a recipe has evaluated so far, and the page of what it has made."""
     from magpie_align.stages._leaderboard import report_rows
 
-    _show_leaderboard(report_rows(plan.nodes), plan.recipe.output)
+    rows = report_rows(plan.nodes)
+    plan.recipe.output.mkdir(parents=True, exist_ok=True)
+    print(f"page: {_write_page(plan, command)}")
+    _show_leaderboard(rows, plan.recipe.output)
 
 
 def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
@@ -405,10 +415,14 @@ def _show_reports(plan: "Plan", command: str = "", only: str | None = None) -> N
 
 def _write_page(plan: "Plan", command: str) -> Path:
     """`report.html` beside the reports."""
+    import json
+
     from magpie_align.report.html import Run, write_html
     from magpie_align.report.lineage import lineage
 
     recipe = plan.recipe
     command = command or shlex.join(["python", "-m", "magpie_align", f"recipe={recipe.output / 'recipe.yaml'}"])
-    made = lineage({node.name: node.artifact.folder for node in plan.nodes})
-    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made), recipe.output)
+    made = lineage({node.name: node.artifact.folder for node in plan.nodes if node.artifact.done})
+    priced = recipe.output / "costs.json"
+    costs = json.loads(priced.read_text()) if priced.is_file() else {}
+    return write_html(Run(recipe.name, recipe.description, command, plan.composed, made, costs), recipe.output)

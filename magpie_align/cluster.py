@@ -24,7 +24,8 @@ def frozen(plan: Plan) -> str:
     recipe = plan.recipe
     stages = {node.name: {"use": node.kind} | node.stage.model_dump(mode="json") for node in plan.nodes}
     places = {"store": str(recipe.store.resolve()), "output": str(recipe.output.resolve())}
-    kept = recipe.model_dump(mode="json", include={"name", "description", "seed", "min_free_gb"}) | places
+    spread = {"engine", "distributed", "launcher", "stages"}  # they stand in each stage, or are submit's
+    kept = recipe.model_dump(mode="json", exclude=spread, exclude_none=True) | places
     return yaml.safe_dump(_literal(kept | {"pushdown": False, "stages": stages}), sort_keys=False, width=120)
 
 
@@ -117,7 +118,8 @@ def status(plan: Plan) -> None:
     )
     for state in states:
         table.add_row(state.name, state.word, state.jobs, state.detail, state.progress)
-    Console().print(table)
+    console = Console()
+    Console(width=None if console.is_terminal else 160).print(table)  # a log has no width to be folded into
     for problem in (problem for state in states for problem in state.problems):
         print(problem)
     print(summary(states))

@@ -26,6 +26,7 @@ from magpie_align.flow.store import Store
 from magpie_align.narrowing import column_problems, narrowed
 from magpie_align.pricing.assume import Assume
 from magpie_align.pricing.resources import Resources
+from magpie_align.secrecy import secrets_in
 from magpie_align.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -45,11 +46,16 @@ class Recipe(Settings):
     description: str = ""
     seed: int = 0
     engine: dict[str, Any] = {}
+    """The settings of EngineSettings, for every stage that has an engine; a stage's own come first."""
     distributed: dict[str, Any] = {}
     store: Path = Path("store")
+    """Where artifacts are kept; recipes that share it share what they have in common."""
     output: Path = Path("runs")
+    """Where this run leaves its reports and the recipe as composed; `conf/base.yaml` makes it `runs/NAME`."""
     jobs: int = Field(1, ge=1)
+    """Stages made at the same time."""
     min_free_gb: float = Field(1.0, ge=0)
+    """A run does not start with less free disk than this."""
     resources: Resources | None = None
     """What `plan` prices; the GPUs of this machine if left out, or else the paper's."""
     assume: Assume = Assume()
@@ -59,6 +65,7 @@ class Recipe(Settings):
     launcher: Profile | None = None
     """The cluster that `submit` sends jobs to."""
     stages: dict[str, dict[str, Any]]
+    """Name -> `use: KIND` and its settings."""
 
 
 class Plan(Settings):
@@ -120,6 +127,9 @@ def check(raw: Any, composed: str = "", try_engine: bool = False) -> Plan:
     With `try_engine`, where stages still to run would use vLLM because it is installed, importing it is really tried first
     (some seconds), and they use transformers if that fails.
     """
+    exposed = list(secrets_in(raw))
+    if exposed:
+        raise ConfigError("\n".join(exposed))
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:

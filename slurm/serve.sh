@@ -4,6 +4,7 @@ MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000)) # no two jobs of a node share it
 export MASTER_ADDR MASTER_PORT NCCL_DEBUG="${NCCL_DEBUG:-WARN}"
 export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK" # srun does not take it from the job
+node_lost() { ! timeout 120 srun --overlap --ntasks-per-node=1 true; }
 served() {
     # shellcheck disable=SC2016 # each node has its own number
     "${each_node[@]}" --kill-on-bad-exit=1 bash -c '

@@ -11,6 +11,9 @@ while
     [ -n "$woken" ] # by a signal: the work goes on
 do :; done
 rm -f "$MAGPIE_LEAVE"
+if [ "$code" -ne 0 ] && declare -F node_lost >/dev/null && node_lost; then
+    code=75 warned=yes # the failure of a node reaches the work before Slurm knows of it
+fi
 if [ "$code" -eq 75 ] && [ -n "${warned:-}" ]; then
     for pause in 5 15 45; do
         scontrol requeue "$SLURM_JOB_ID" && sleep 60 # which ends it

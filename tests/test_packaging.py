@@ -43,6 +43,16 @@ def test_the_papers_rows_are_in_it(installed: Path, tmp_path: Path) -> None:
     assert file.startswith(str(installed)) and int(rows) > 200
 
 
+def test_its_batch_scripts_are_in_it(installed: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "magpie_align", "submit", "recipe=sft_300k", "launcher=slurm", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'scontrol requeue "$SLURM_JOB_ID"' in done.stdout and done.stdout.splitlines()[-1].startswith(
+        "job_report=$(sbatch"
+    )
+
+
 def test_a_run_from_it_finds_its_own_package(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/own.yaml").write_text(

@@ -1,6 +1,7 @@
 """What goes over the wire to an OpenAI-compatible server: the body of a request, and the reading of its answer."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from magpie_align.engines.protocol import Completion, Request, Sampling
 from magpie_align.engines.settings import EndpointSettings
 from magpie_align.errors import StageError
 from magpie_align.records import to_dicts
+from magpie_align.secrecy import cleaned
 
 if TYPE_CHECKING:
     import httpx
@@ -112,7 +114,7 @@ def check(answer: "httpx.Response", endpoint: EndpointSettings, model: str) -> N
     status = answer.status_code
     if status < 400:
         return
-    said = " ".join(answer.text.split())[:200]
+    said = cleaned(" ".join(answer.text.split()), os.environ.get(endpoint.api_key_env))[:200]
     if status in HOPELESS:
         why = HOPELESS[status].format(key=endpoint.api_key_env)
         raise StageError(f"{endpoint.base_url} answers {status} for '{model}': {why} ({said})")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from magpie_align.flow.graph import Node
 from magpie_align.pricing.flowing import Made, flow
+from magpie_align.pricing.judging import judge_money, judged, served
 from magpie_align.pricing.models import config_behind
 from magpie_align.pricing.shapes import BYTES, shape_of
 from magpie_align.pricing.span import Span
@@ -49,6 +50,11 @@ def estimates(nodes: list[Node], basis: Basis, counted: bool = True) -> list[Est
 def _estimate(node: Node, made: Mapping[str, Made], basis: Basis) -> Estimate:
     own, work = made[node.name], work_of(node, made)
     told = Estimate(node, own.rows)
+    if judged(node):
+        money = judge_money(node, made.get(getattr(node.stage, "outputs", ""), Made()))
+        return (
+            replace(told, money=money, disk=Span.of(0)) if served(node) else replace(told, gpu_hours=None, hours=None)
+        )
     if work is None or work == "unknown":
         told = replace(told, disk=_disk(node, own, None, None))
         return replace(told, gpu_hours=None, hours=None) if work else told

@@ -30,6 +30,30 @@ def lengths(model: str) -> tuple[float, Span] | None:
     return None
 
 
+@dataclass(frozen=True)
+class JudgeCost:
+    """Dollars of judging an answer to each of so many questions, at these prices a million tokens read and written."""
+
+    questions: int
+    dollars: Span
+    price_in: float
+    price_out: float
+
+
+def judge_cost(kind: str) -> JudgeCost | None:
+    """What a run of this benchmark costs, as its authors say."""
+    for row in _table()["judges"]:
+        if row["kind"] == kind:
+            return JudgeCost(row["questions"], Span(*row["dollars"]), *row["prices"])
+    return None
+
+
+def questions(name: str) -> int | None:
+    """How many questions a published set has."""
+    found: dict[str, int] = _table()["questions"]
+    return found.get(name.partition("@")[0])
+
+
 @cache
 def shares() -> tuple[Share, ...]:
     from magpie_align.curation.predicates import parse_predicate
@@ -72,6 +96,6 @@ def _asks_no_less(one: Iterable[Condition], other: Iterable[Condition]) -> bool:
 
 
 @cache
-def _table() -> dict[str, list[dict[str, Any]]]:
-    table: dict[str, list[dict[str, Any]]] = yaml.safe_load(Path(__file__).with_name("facts.yaml").read_text())
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("facts.yaml").read_text())
     return table

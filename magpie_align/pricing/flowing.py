@@ -7,7 +7,7 @@ from typing import Any
 from magpie_align.curation.conditions import All
 from magpie_align.flow.graph import Node
 from magpie_align.pricing.assume import Assume
-from magpie_align.pricing.facts import lengths, passing
+from magpie_align.pricing.facts import lengths, passing, questions
 from magpie_align.pricing.span import Span
 from magpie_align.stages.instructions import Instructions
 from magpie_align.stages.select import Select
@@ -123,6 +123,14 @@ def _fixed(node: Node, made: Mapping[str, Made], assume: Assume) -> Made:
     return Made(Span.of(rows) if rows else None)
 
 
+def _questioned(node: Node, made: Mapping[str, Made], assume: Assume) -> Made:
+    """Answers to a question set; how long they are nobody knows beforehand."""
+    asked = questions(getattr(node.stage, "questions", None) or "")
+    said = assume.tokens.get(node.name)
+    rows = Span.of(asked).at_most(getattr(node.stage, "limit", None)) if asked else None
+    return Made(rows, response=Span.of(said) if said is not None else None)
+
+
 def _none(node: Node, made: Mapping[str, Made], assume: Assume) -> Made:
     return Made()
 
@@ -136,6 +144,7 @@ _RULES: dict[str, _Rule] = {
     "select": _selected,
     "pairs": _paired,
     "neighbours": _vectors,
+    **dict.fromkeys(("outputs", "published_outputs"), _questioned),
     **dict.fromkeys(("mini_public", "mini_preferences"), _fixed),
-    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "evaluate", *TRAININGS), _none),
+    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", *TRAININGS), _none),
 }

@@ -45,6 +45,11 @@ def training_share(device: str) -> float:
     return _median(list(training()), device)
 
 
+def starting_seconds(device: str) -> float:
+    """Until an engine takes requests; 0 where it counts for nothing beside its work."""
+    return next((float(row["seconds"]) for row in _table()["starting"] if row["device"] == device), 0.0)
+
+
 def _median(references: list[Reference], device: str) -> float:
     own = [reference.share for reference in references if reference.device == device]
     return median(own or [reference.share for reference in references if reference.device != "cpu"])

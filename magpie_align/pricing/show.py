@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNKNOWN = "unknown"
+COMPARED = ("stage", "rows predicted", "rows", "seconds predicted", "seconds")
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,9 @@ def _table(title: str, headings: Iterable[str]) -> "Table":
 
 def comparison_table(compared: list[Comparison], resources: Resources) -> "Table":
     """What is done: predicted beside measured."""
-    headings = ("rows predicted", "rows", "seconds predicted", "seconds")
-    table = _table(f"Done: predicted on {resources.title}, and measured", headings)
+    table = _table(f"Done: predicted on {resources.title}, and measured", COMPARED[1:])
     for one in compared:
-        table.add_row(one.name, *_compared(one))
+        table.add_row(*compared_cells(one))
     return table
 
 
@@ -93,42 +93,51 @@ def comparison_section(compared: list[Comparison], resources: Resources) -> str:
         "",
         f"Predicted on {resources.title} before the run, without starting processes and loading models, and measured.",
         "",
-        "| stage | rows predicted | rows | seconds predicted | seconds |",
+        f"| {' | '.join(COMPARED)} |",
         "|---|---:|---:|---:|---:|",
     ]
-    lines += [f"| {one.name} | {' | '.join(_compared(one))} |" for one in compared]
+    lines += [f"| {' | '.join(compared_cells(one))} |" for one in compared]
     return "\n".join(lines) + "\n"
 
 
-def _compared(one: Comparison) -> tuple[str, str, str, str]:
+def compared_cells(one: Comparison) -> tuple[str, ...]:
+    """As `COMPARED` names them."""
     rows = Span(*one.predicted_rows).text() if one.predicted_rows else ""
     seconds = Span(*one.predicted_seconds).text(2) if one.predicted_seconds else ""
-    return rows, "" if one.rows is None else brief(one.rows), seconds, brief(one.seconds)
+    return one.name, rows, "" if one.rows is None else brief(one.rows), seconds, brief(one.seconds)
 
 
 def summary(told: list[Estimate], basis: Basis, chosen: str, whole: list[Estimate]) -> list[str]:
     """Plain lines under the table; `whole` is the same recipe in the paper's order, where push-down narrows something."""
     resources, sums = basis.resources, total(told)
-    at = f" at {resources.currency}{resources.price:g} a GPU-hour" if resources.price else ""
+    said = "total" if not sums.unknown else "without what is not known"
     lines = [f"priced on {resources.title}: {chosen}"] if chosen else []
     lines += [f"measured here: {model} at {share:.2f} of the roofline" for model, share in basis.measured.items()]
-    said = "total" if not sums.unknown else "without what is not known"
     lines.append(
         f"{said}: {hours_text(sums.gpu_hours)} GPU-hours, {hours_text(sums.hours)} hours one stage after another, "
-        f"{size_text(sums.disk)} of disk{_cost(sums, resources)}{at}"
+        f"{size_text(sums.disk)} of disk{_cost(sums, resources)}{_rate(sums, resources)}"
     )
     if sums.money.high:
         lines.append(f"of that, APIs: {money_text(sums.money, resources.currency)}")
     if whole:
         plain = total(whole)
-        lines.append(
-            f"in the paper's order (pushdown=false): {hours_text(plain.gpu_hours)} GPU-hours{_cost(plain, resources)}"
-        )
+        hours = hours_text(plain.gpu_hours)
+        lines.append(f"in the paper's order (pushdown=false): {hours} GPU-hours{_cost(plain, resources)}")
     if sums.unknown:
-        lines.append(
-            f"not known beforehand: {', '.join(sums.unknown)} (mean lengths can be given as assume.tokens.STAGE=NUMBER)"
-        )
+        given = "(mean lengths can be given as assume.tokens.STAGE=NUMBER)"
+        lines.append(f"not known beforehand: {', '.join(sums.unknown)} {given}")
     return lines
+
+
+def _rate(sums: Total, resources: Resources) -> str:
+    """The price, and what it comes to where the whole machine is held while some stages use a part of it."""
+    if not resources.price or not sums.gpu_hours.high:
+        return ""
+    held = sums.hours * (resources.count * resources.price) + sums.money
+    return (
+        f" at {resources.currency}{resources.price:g} a GPU-hour, {money_text(held, resources.currency)} with all "
+        f"{resources.count} held throughout"
+    )
 
 
 def _cost(sums: Total, resources: Resources) -> str:
@@ -146,7 +155,9 @@ def size_text(size: Span) -> str:
 
 
 def money_text(money: Span, currency: str) -> str:
-    return f"{currency}{brief(money.high, 2)}" if money.low == money.high else f"{currency}{money.text(2)}"
+    if money.low == 0 < money.high:
+        return f"≤ {currency}{brief(money.high, 2)}"
+    return f"{currency}{money.text(2)}"
 
 
 def _figure(value: Span | None, text: Callable[[Span], str]) -> str:

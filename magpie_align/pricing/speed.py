@@ -7,7 +7,7 @@ from magpie_align.flow.graph import Node
 from magpie_align.pricing import training
 from magpie_align.pricing.assume import Assume
 from magpie_align.pricing.memory import GIB, Fit, fit, laid_out, refusal
-from magpie_align.pricing.references import generation_share, training_share
+from magpie_align.pricing.references import generation_share, starting_seconds, training_share
 from magpie_align.pricing.resources import Resources
 from magpie_align.pricing.roofline import draining_seconds, reading_seconds, streaming_seconds, training_seconds
 from magpie_align.pricing.shapes import BYTES, Config
@@ -46,7 +46,10 @@ def priced(node: Node, work: Work, shape: Shape, config: Config, basis: Basis) -
         return Priced(_reading(work, shape, basis.resources), memory=held)
     memory, problem = training.memory(node, config, basis.resources)
     return Priced(
-        _training(work, shape, basis.resources), basis.resources.count, memory, problem if basis.explicit else None
+        _training(work, shape, basis.resources),
+        training.gpus(node, basis.resources),
+        memory,
+        problem if basis.explicit else None,
     )
 
 
@@ -55,11 +58,11 @@ def _generating(work: Work, shape: Shape, basis: Basis) -> Priced:
     made, problem = _fitted(work, shape, basis)
     if made is None:
         return Priced(None, problem=problem)
-    seconds = None
+    seconds, devices = None, max(1, basis.resources.count // made.gpus) * made.gpus
     if work.rows and work.new and work.prompt:
         low, high = (_request(work, shape, basis, made, new) for new in (work.new.low, work.new.high))
-        seconds = work.rows * Span(low, high) * float(made.gpus)
-    devices = max(1, basis.resources.count // made.gpus) * made.gpus
+        starting = Span.of(starting_seconds(basis.resources.device.kind) * devices)
+        seconds = work.rows * Span(low, high) * float(made.gpus) + starting
     return Priced(seconds, devices, made.text if basis.resources.device.memory_gib else "", problem)
 
 

@@ -47,9 +47,9 @@ class Work:
 
 def work_of(node: Node, made: Mapping[str, Made]) -> Work | Literal["unknown"] | None:
     """What a stage does with models; None if it needs none, `unknown` where its work cannot be told beforehand."""
-    rule = _RULES.get(node.kind)
+    rule = RULES.get(node.kind)
     if rule is None:
-        return None if node.kind in _WITHOUT else "unknown"
+        return None if node.kind in WITHOUT else "unknown"
     return rule(node, made)
 
 
@@ -78,6 +78,12 @@ def _responses(node: Node, made: Mapping[str, Made]) -> Work:
     own, stage = made[node.name], node.stage
     longest: int = getattr(stage, "max_tokens", 0)
     return _generating(node, own.rows, _sum(own.instruction, FRAME), own.response, longest)
+
+
+def _outputs(node: Node, made: Mapping[str, Made]) -> Work:
+    """Answers to questions, few and short beside their answers: what is read counts for nothing."""
+    own, stage = made[node.name], node.stage
+    return _generating(node, own.rows, Span.of(FRAME), own.response, getattr(stage, "max_tokens", 0))
 
 
 def _turns(node: Node, made: Mapping[str, Made]) -> Work:
@@ -122,7 +128,8 @@ def _trained(node: Node, made: Mapping[str, Made]) -> Work:
     assert isinstance(stage, TrainingSettings)
     data = made.get(stage.data, Made())  # type: ignore[attr-defined]
     sides = 1 if node.kind == "sft" else 2
-    passes = 3 + bool(stage.gradient_checkpointing) + {"dpo": 1, "kto": 3}.get(node.kind, 0)
+    backward = 1 if stage.adapter else 2  # a frozen weight needs no gradient of its own
+    passes = 1 + backward + bool(stage.gradient_checkpointing) + {"dpo": 1, "kto": 3}.get(node.kind, 0)
     chat = _chat(data)
     cut = chat.at_most(stage.max_length) if chat else None
     return Work("train", stage.model, data.rows, cut, times=sides * stage.epochs, passes=passes)  # type: ignore[attr-defined]
@@ -140,10 +147,11 @@ def _sum(tokens: float | None, more: float) -> Span | None:
     return None if tokens is None else Span.of(tokens + more)
 
 
-_RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
+RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "instructions": _instructions,
     "probe": _probe,
     **dict.fromkeys(("responses", "base_responses"), _responses),
+    "outputs": _outputs,
     "turns": _turns,
     "tags": _tags,
     "safety": _safety,
@@ -151,8 +159,9 @@ _RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "embed": _embedded,
     **dict.fromkeys(TRAININGS, _trained),
 }
-_WITHOUT = (
+WITHOUT = (
     *(
+        "published_outputs",
         "select",
         "neighbours",
         "pairs",
@@ -163,6 +172,7 @@ _WITHOUT = (
         "contamination",
         "untouched",
         "release",
+        "model_release",
         "report",
     ),
     *("mini_public", "mini_preferences", "mini_benchmark", "mini_truth"),

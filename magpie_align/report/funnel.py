@@ -21,7 +21,8 @@ def funnel_rows(made: Iterable[Made]) -> list[list[Any]]:
         for step in entry.summary.get("funnel") or []:
             rows.append([entry.name, f"`{step['predicate']}`", step["came"], step["kept"], step["missing"]])
         if "funnel" in entry.summary:
-            rows.append([entry.name, _ending(entry.settings), rows[-1][3], entry.summary["rows"], ""])
+            came = entry.summary["funnel"][-1]["kept"] if entry.summary["funnel"] else ""
+            rows.append([entry.name, _ending(entry.settings), came, entry.summary["rows"], ""])
     return rows
 
 

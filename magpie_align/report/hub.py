@@ -1,12 +1,13 @@
 """Pushing a folder to the hub, when asked to. The token is huggingface_hub's own affair: it is neither read nor written here."""
 
 from pathlib import Path
+from typing import Literal
 
 from magpie_align.errors import StageError
 
 
-def push(folder: Path, repo: str, *, private: bool) -> str:
-    """Upload a data set folder to `org/name`, made if it does not exist; returns its address.
+def push(folder: Path, repo: str, *, private: bool, kind: Literal["dataset", "model"] = "dataset") -> str:
+    """Upload a folder of a data set or a model to `org/name`, made if it does not exist; returns its address.
 
     Raises StageError where that fails, and where the repository is public and a private one was asked for.
     """
@@ -14,10 +15,10 @@ def push(folder: Path, repo: str, *, private: bool) -> str:
 
     api = HfApi()
     try:
-        url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        seen_by_all = private and not api.repo_info(repo, repo_type="dataset").private
+        url = api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+        seen_by_all = private and not api.repo_info(repo, repo_type=kind).private
         if not seen_by_all:
-            api.upload_folder(folder_path=folder, repo_id=repo, repo_type="dataset", commit_message="Upload data set")
+            api.upload_folder(folder_path=folder, repo_id=repo, repo_type=kind, commit_message=f"Upload {kind}")
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise StageError(

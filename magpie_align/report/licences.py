@@ -1,5 +1,6 @@
 """What data was made with, and on whose terms: licences are read from the cards of models and data sets on this machine."""
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,10 @@ class Origin:
     decides: bool
 
 
-def origins(made: list[Made]) -> list[Origin]:
-    """Every model and data set from outside, in the order in which they were used."""
+def origins(made: list[Made], also: Collection[str] = ()) -> list[Origin]:
+    """Every model and data set from outside, in the order in which they were used. `also` are kinds of stages whose models decide
+    the licence beside those that write data: of a model, its trainings.
+    """
     uses: dict[str, list[str]] = {}
     deciding: set[str] = set()
     sources: set[str] = set()
@@ -33,7 +36,7 @@ def origins(made: list[Made]) -> list[Origin]:
         for name in entry.externals:
             uses.setdefault(name, []).append(entry.name)
             sources |= {name} if entry.kind == "dataset" else set()
-            deciding |= {name} if entry.kind in (*_WRITERS, "dataset") else set()
+            deciding |= {name} if entry.kind in (*_WRITERS, "dataset", *also) else set()
     return [
         Origin(name, ", ".join(used), licence_of(name, "dataset" if name in sources else "model"), name in deciding)
         for name, used in uses.items()
@@ -47,11 +50,11 @@ def licence_for(found: list[Origin], given: str | None) -> tuple[str, str]:
     deciding = [origin for origin in found if origin.decides]
     unread = [origin.name for origin in deciding if not origin.licence]
     if unread or not deciding:
-        whose = ", ".join(f"`{name}`" for name in unread) or "the models that wrote this data"
+        whose = ", ".join(f"`{name}`" for name in unread) or "the models and data that this was made with"
         return UNKNOWN, f"unknown: the terms of {whose} could not be read where this was made; look them up before use."
     stated = list(dict.fromkeys(str(origin.licence) for origin in deciding))
     if len(stated) > 1:
-        return "other", f"The data falls under several terms: {', '.join(stated)} (see below)."
+        return "other", f"It falls under several terms: {', '.join(stated)} (see below)."
     return stated[0], f"The terms of {', '.join(f'`{origin.name}`' for origin in deciding)} apply."
 
 

@@ -42,9 +42,10 @@ def aligned(rows: list[list[str]], left: int = 1) -> list[str]:
 
 
 def write_report(folder: Path, heading: str, sections: dict[str, list[Score]], notes: Sequence[str] = ()) -> None:
-    """`report.md` for people, with `notes` behind the tables, and `results.json` for programs."""
+    """`report.md` for people, with `notes` behind the tables; for programs `results.json`, and `tables.json` by heading."""
     body = [f"# {heading}", "", "Percent, with 95% intervals.", ""]
     body += [markdown(title, scores) for title, scores in sections.items()]
     (folder / "report.md").write_text("\n".join([*body, *notes]))
-    rows = [score.as_row() for scores in sections.values() for score in scores]
-    (folder / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
+    tables = {title: [score.as_row() for score in scores] for title, scores in sections.items()}
+    (folder / "tables.json").write_text(json.dumps(tables, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(sum(tables.values(), []), indent=1) + "\n")

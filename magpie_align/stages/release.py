@@ -1,10 +1,13 @@
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from magpie_align.flow.stage import Context, Product, RowsRef, Stage
+
+if TYPE_CHECKING:
+    from magpie_align.report.lineage import Made
 
 
 class Release(Stage):
@@ -31,15 +34,11 @@ class Release(Stage):
     private: bool = True
 
     def run(self, ctx: Context) -> None:
-        import re
-
-        import yaml
-
         from magpie_align.report import statistics
         from magpie_align.report.card import Card
         from magpie_align.report.hub import push
         from magpie_align.report.licences import licence_for, origins
-        from magpie_align.report.lineage import lineage, recipe_of
+        from magpie_align.report.lineage import lineage
         from magpie_align.report.release import open_release, write_release
 
         named = [self.data, *self.labels, *([self.split] if self.split else [])]
@@ -65,13 +64,22 @@ class Release(Stage):
                 origins=found,
             )
         (ctx.out / "README.md").write_text(card.render(), encoding="utf-8")
-        recipe = recipe_of(made, re.sub(r"\W+", "_", self.title).strip("_").lower(), _content)
-        (ctx.out / "recipe.yaml").write_text(
-            yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        (ctx.out / "recipe.yaml").write_text(recipe_yaml(made, self.title), encoding="utf-8")
         ctx.note(rows=sum(card.splits.values()), splits=dict(card.splits), licence=card.licence[0])
         if self.push:
             ctx.note(pushed=push(ctx.out, self.push, private=self.private))
+
+
+def recipe_yaml(made: "list[Made]", title: str) -> str:
+    """The recipe that all these artifacts add up to, as YAML."""
+    import re
+
+    import yaml
+
+    from magpie_align.report.lineage import recipe_of
+
+    recipe = recipe_of(made, re.sub(r"\W+", "_", title).strip("_").lower(), _content)
+    return str(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
 
 
 def _content(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:

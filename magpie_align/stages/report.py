@@ -8,7 +8,7 @@ class Report(Stage):
     """The result table: `models` and `datasets` map the name to show to the stage that scored it, `selections` to the stage."""
 
     produces: ClassVar[Product] = "report"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     title: str
     models: dict[str, ScoresRef]

@@ -28,16 +28,16 @@ def speak(prompt, seed):
 
 @pytest.fixture
 def slow(workdir: Path) -> Path:
-    """A folder in which instructions take 12 seconds, unless `pace` is changed."""
+    """A folder in which instructions take 40 seconds, unless `pace` is changed."""
     build_tokenizer(workdir / "teacher", samples=500)
     (workdir / "teacher/config.json").write_text("{}")
     (workdir / "speaker.py").write_text(SPEAKER)
-    (workdir / "pace").write_text("0.2")
+    (workdir / "pace").write_text("0.7")
     return workdir
 
 
 def start(*words: str, **environment: str) -> "subprocess.Popen[str]":
-    few = "stages.instructions.grid=[{temperature: 1.0, rows: 60}]"
+    few = "stages.instructions.grid=[{temperature: 1.0, rows: 80}]"
     command = [sys.executable, "-m", "magpie_align", *words, f"recipe={RECIPES / 'shards.yaml'}", few]
     return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
 

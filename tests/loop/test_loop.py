@@ -41,6 +41,9 @@ def test_quickstart_at_its_smallest(tmp_path: Path) -> None:
     done = magpie(tmp_path, "recipe=quickstart", *TINY)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "report: runs/quickstart/report.md"
+    page = (tmp_path / "runs/quickstart/report.html").read_text()
+    sections = ("result", "pipeline", "distributions", "map", "training", "questions", "browser", "settings")
+    assert [name for name in sections if f'<section id="{name}">' not in page] == [] and len(page) < 5_000_000
     rows = json.loads((tmp_path / "runs/quickstart/results.json").read_text())
     models = {row["model"] for row in rows if row["task"] == "mini_gen"}
     assert models == {
@@ -55,6 +58,8 @@ def test_quickstart_at_its_smallest(tmp_path: Path) -> None:
     assert "vllm" in logs.lower()
     again = magpie(tmp_path, "recipe=quickstart", *TINY)
     assert again.returncode == 0 and "started" not in again.stdout
+    told = magpie(tmp_path, "report", "recipe=quickstart", *TINY)
+    assert told.returncode == 0 and "page: runs/quickstart/report.html" in told.stdout, told.stderr
 
 
 def test_killed_synthesis_and_its_shards_are_the_same(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_call_that_drains_is_never_faster_than_a_stream(requests: int, new: fl
 
 @pytest.mark.parametrize("reference", [*generation(), *training()], ids=lambda r: f"{r.device}: {r.source[:40]}")
 def test_every_reference_has_a_source_and_lies_under_the_roof(reference) -> None:  # type: ignore[no-untyped-def]
-    assert len(reference.source) > 7
+    assert any(where in reference.source for where in ("github.com/", ".dev/", "the same", "measured for this project"))
     assert 0.2 < reference.share < (1.3 if reference.device == "cpu" else 1.0)  # a core has no data sheet to stay under
 
 

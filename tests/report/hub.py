@@ -44,7 +44,7 @@ class Hub:
             }
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
-        name = path.removeprefix("/api/datasets/").partition("?")[0]
+        name = path.removeprefix("/api/datasets/").removeprefix("/api/models/").partition("?")[0]
         if method == "GET" and name in self.repos:
             return 200, {"id": name, "private": self.repos[name], "sha": "1" * 40, "siblings": [], "tags": []}
         return 404, {"error": f"{method} {path} is not known here"}

@@ -39,7 +39,7 @@ def test_the_data_has_the_licence_of_what_wrote_it() -> None:
     assert licence_for([teacher, tagger], "mit")[0] == "mit"
     assert licence_for([teacher, Origin("e/f", "x", "mit", True)], None) == (
         "other",
-        "The data falls under several terms: llama3, mit (see below).",
+        "It falls under several terms: llama3, mit (see below).",
     )
     licence, sentence = licence_for([teacher, Origin("e/f", "x", None, True)], None)
     assert (licence, sentence) == (

@@ -44,3 +44,4 @@ def test_results_json_has_a_row_a_score(tmp_path: Path) -> None:
         "n": 1000,
     }
     assert len(rows) == 3
+    assert json.loads((tmp_path / "tables.json").read_text()) == {"Models": rows}

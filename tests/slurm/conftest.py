@@ -76,14 +76,19 @@ memory: 1G
 shards: 3
 concurrency: 2
 signal_lead: 30
+idle_starts: 10
 light: {cpus: 1, memory: 1G}
 """
 
 
 @pytest.fixture
-def desk(cluster: Cluster, tmp_path: Path) -> Desk:
-    """With a `conf/launcher/small.yaml` of its own, as a user would write it."""
+def desk(cluster: Cluster, tmp_path: Path) -> Iterator[Desk]:
+    """With a `conf/launcher/small.yaml` of its own, as a user would write it; its jobs end with the test."""
     file = tmp_path / "conf/launcher/small.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(SMALL_NODES)
-    return Desk(tmp_path, cluster)
+    desk = Desk(tmp_path, cluster)
+    yield desk
+    left = [line.split()[0] for line in desk.active().splitlines()]
+    if left:
+        cluster.run("scancel", *left, check=False)

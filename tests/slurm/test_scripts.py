@@ -34,8 +34,9 @@ def scripts(desk: Desk, *words: str) -> list[Path]:
         ["recipe=dpo_100k", "launcher.setup=[module load cuda]", "launcher.local_scratch=/scratch", "launcher.shared_scratch=/shared"],
         ["recipe=pro_1m", "launcher.container=[apptainer, exec, --nv, /shared/my image.sif]", *SERVED],
         ["recipe=sft_300k", "launcher.srun=['--container-image=/shared/magpie.sqsh']", "launcher.options=[--exclusive]"],
+        ["recipe=sft_300k", "launcher.stages={sft: {nodes: 4, time: '12:00:00'}}"],
     ],
-    ids=["plain", "modules", "served", "container"],
+    ids=["plain", "modules", "served", "container", "nodes"],
 )  # fmt: skip
 def test_taken_by_slurm_and_shellcheck(desk: Desk, words: list[str]) -> None:
     files = scripts(desk, words[0], *H100, *words[1:])

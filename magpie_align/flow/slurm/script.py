@@ -105,7 +105,7 @@ def _work(job: Job, submission: Submission, profile: Profile, body: str | None) 
     if body == "nodes.sh":
         spread = f"stages.{job.nodes[0].name}.distributed"
         more += f' "{spread}.nodes=$SLURM_JOB_NUM_NODES" "{spread}.rendezvous=$MASTER_ADDR:$MASTER_PORT"'
-        more += f" {shlex.quote(f'{spread}.each_node=[{_listed(each_node)}]')}"
+        more += f" {shlex.quote(f'{spread}.each_node=[{_listed(each_node)}]')}" if profile.srun else ""
     yield f"magpie=({shlex.join([*python, 'magpie_align'])})"
     yield f"given=({shlex.join(given)})"
     yield "work() {"

@@ -106,6 +106,8 @@ class Attempt:
                 "has changed since; submit again"
             )
         (self.folder / "failed" / _key(self.stage, self.shard)).unlink(missing_ok=True)
+        if artifact.done:  # a job of several stages that was queued again comes by its first ones once more
+            return
         file = self.folder / "starts" / _key(self.stage, self.shard)
         past = json.loads(file.read_text()) if file.exists() else {"starts": 0, "idle": 0, "best": 0}
         progress = read_progress(artifact.progress_of(self.shard))

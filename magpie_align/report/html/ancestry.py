@@ -20,11 +20,14 @@ _SNIPPET = 240
 
 
 def trained_on(run: Run, entry: Made) -> Made | None:
-    """The rows that an evaluated model was fine-tuned on: its own, or those of the model that was trained further."""
-    model = run.input(entry, "model")
-    while model and model.kind != "sft":
-        model = run.input(model, "model")
-    return run.input(model, "data") if model else None
+    """The rows that an evaluated model was fine-tuned on: its own, or those of the model that was trained further.
+
+    An evaluation names its model, the answers that the model gave, or the scores that it takes questions out of.
+    """
+    step: Made | None = entry
+    while step and step.kind != "sft":
+        step = next((found for name in ("model", "outputs", "scores") if (found := run.input(step, name))), None)
+    return run.input(step, "data") if step else None
 
 
 def training_sets(run: Run) -> dict[str, Made]:

@@ -1,6 +1,6 @@
 """Everything the report shows, from the manifests and the data of a run. A part that has nothing to show is not there."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from magpie_align.report.lineage import Made
 SEED = 0
 _SECTIONS = {
     "result": "Result",
+    "paper": "Beside the paper",
+    "differences": "Differences",
     "pipeline": "Pipeline",
     "predicted": "Predicted and actual",
     "funnel": "Selection",
@@ -52,6 +54,8 @@ def collect(run: Run, scratch: Path) -> tuple[dict[str, Any], dict[str, Any], di
     context["browsable"] = _sample_sentence(rows)
     shown = {
         "result": run.results,
+        "paper": context["paper"],
+        "differences": context["differences"],
         "predicted": context["predicted"],
         "funnel": context["funnel"],
         "distributions": light["distributions"],
@@ -85,8 +89,9 @@ def _context(run: Run) -> dict[str, Any]:
         "box_height": HEIGHT,
         "groups": list(dict.fromkeys(box.group for box in drawn.boxes)),
         "paid": any(cost(entry.summary) for entry in run.made),
-        "predicted": None,
-        "reports": [],
+        "predicted": predicted(run.costs),
+        "paper": [section for report in run.reports for section in run.noted(report, "leaderboard") or ()],
+        "differences": [row for report in run.reports for row in run.noted(report, "comparisons") or ()],
         "funnel": funnel_rows(run.made),
         "versions": figures.versions(run),
         "stages": [_stage(entry) for entry in run.made],
@@ -116,6 +121,26 @@ def headline(results: dict[str, list[dict[str, Any]]], trained: Collection[str])
     told = [column[0], [row for row in column if row["model"] in trained or not trained][-1]] if column else []
     words = [f"{row['model']} {' '.join(_cell(row))}" for row in told]
     return f"{rows[0]['task']} {rows[0]['metric']}: {' → '.join(dict.fromkeys(words))}" if words else ""
+
+
+def predicted(costs: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """(stage, rows predicted, rows, time predicted, time) of what was priced before the run."""
+    told = [stage for stage in costs.get("stages", []) if stage["predicted_seconds"] or stage["predicted_rows"]]
+    return [
+        (
+            stage["name"],
+            _span(stage["predicted_rows"], lambda rows: f"{rows:,.0f}"),
+            f"{stage['rows']:,}" if stage["rows"] is not None else "",
+            _span(stage["predicted_seconds"], duration),
+            duration(stage["seconds"]),
+        )
+        for stage in told
+    ]
+
+
+def _span(ends: list[float] | None, words: Callable[[float], str]) -> str:
+    """`30 s`, or `30 s to 1 m 10 s` where the ends are told apart."""
+    return " to ".join(dict.fromkeys(map(words, ends))) if ends else ""
 
 
 def _neighbours(run: Run, con: duckdb.DuckDBPyConnection, asked: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from magpie_align.flow.table import read_rows
 from magpie_align.report.html.run import Run
 from magpie_align.report.lineage import Made
 
@@ -26,9 +27,10 @@ def evaluations(run: Run, seed: int) -> list[dict[str, Any]]:
     values: dict[str, Values] = {}
     logs: dict[str, dict[str, dict[str, Sample]]] = {}
     for name, entry in models(run).items():
-        kept = _samples(entry)
+        kept, outputs = _samples(entry), _outputs(run, entry)
         for task, metric, told in _values(entry, kept):
             values.setdefault(task, {}).setdefault(metric, {})[name] = told
+            kept.setdefault(task, outputs)
         for task, samples in kept.items():
             logs.setdefault(task, {})[name] = samples
     return [_task(task, found, logs.get(task, {}), seed) for task, found in values.items()]
@@ -43,6 +45,21 @@ def _samples(entry: Made) -> dict[str, dict[str, Sample]]:
     """Task -> id of a question -> what was logged of it; of several filters of one answer the last."""
     files = sorted((entry.folder / "data" / "samples").glob("*.jsonl"))
     return {file.stem: {f"{file.stem}/{s['doc_id']}": s for s in _lines(file) if "doc_id" in s} for file in files}
+
+
+def _outputs(run: Run, entry: Made) -> dict[str, Sample]:
+    """Of an evaluation by a judge: id of a question -> the question and the model's answers, from the stage that asked for them."""
+    asked = run.input(entry, "outputs")
+    if not asked or not list((asked.folder / "data").glob("part-*.parquet")):
+        return {}
+    rows = read_rows(asked.folder / "data", ["question_id", "question", "answers"])
+    return {
+        str(row["question_id"]): {
+            "doc": {"question": "\n\n".join(json.loads(row["question"])["turns"])},
+            "filtered_resps": ["\n\n".join(answer or "" for answer in row["answers"])],
+        }
+        for row in rows
+    }
 
 
 def _values(entry: Made, kept: dict[str, dict[str, Sample]]) -> Iterator[tuple[str, str, dict[str, float]]]:

@@ -69,7 +69,9 @@ def stamp(run: Run) -> str:
     """Stands for all that decides the page: what was run, what it made, and the code that shows it."""
     parts = [asset(name) for name in ("report.html.j2", "report.css")]
     made = [(entry.name, entry.folder.name, entry.manifest.get("finished")) for entry in run.made]
-    return fingerprint([run.name, run.description, run.command, run.composed, made, __version__, _script(), *parts])
+    return fingerprint(
+        [run.name, run.description, run.command, run.composed, run.costs, made, __version__, _script(), *parts]
+    )
 
 
 def _digest(text: str) -> str:
@@ -95,7 +97,7 @@ def _environment() -> Any:
     made = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=visible, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"duration": duration, "shortened": _shortened, "number": _number}
+    made.filters |= {"duration": duration, "shortened": _shortened, "number": _number, "points": _points}
     return made
 
 
@@ -105,3 +107,8 @@ def _shortened(text: str, letters: int) -> str:
 
 def _number(value: Any) -> Any:
     return f"{value:,}" if isinstance(value, int) else value
+
+
+def _points(row: dict[str, Any]) -> str:
+    """`+18.2 [+15.9, +20.7]` of a difference and its interval."""
+    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"

@@ -11,7 +11,10 @@ _GROUPS = {
     "synthesis": ("probe", "instructions", "responses", "turns", "base_responses"),
     "curation": ("tags", "language", "safety", "rewards", "base_rewards", "embed", "neighbours", "select", "pairs"),
     "training": ("sft", "dpo", "kto", "cpo", "orpo", "reward_model", "mini_base", "mini_teacher"),
-}
+    "evaluation": (
+        "evaluate", "mini_truth", "untouched", "outputs", "published_outputs", "alpaca_eval", "arena_hard", "mt_bench", "wildbench", "report",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,6 @@ class Picture:
 
 def group_of(kind: str) -> str:
     """Which part of the loop a kind of stage belongs to; `other` for one that is not known here."""
-    if kind.startswith("eval") or kind in ("mini_truth", "untouched", "report"):
-        return "evaluation"
     return next((group for group, kinds in _GROUPS.items() if kind in kinds), "other")
 
 
@@ -79,7 +80,7 @@ def picture(made: list[Made]) -> Picture:
 
 def _box(entry: Made, column: int, row: int) -> Box:
     x, y = 1 + column * (WIDTH + GAP_X), 1 + row * (HEIGHT + GAP_Y)
-    rows = entry.summary.get("rows")
+    rows = entry.summary.get("rows", entry.summary.get("pairs"))
     seconds = entry.manifest.get("seconds")
     rows = rows if isinstance(rows, int) else None
     return Box(entry.name, entry.kind, group_of(entry.kind), x, y, rows, seconds, cost(entry.summary))

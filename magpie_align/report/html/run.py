@@ -1,14 +1,12 @@
 """What a report is about: one run of a recipe, told by the manifests of the store alone."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magpie_align.records import read_scores
 from magpie_align.report.lineage import Made
-
-_TABLES = {"models": "Models", "datasets": "Data"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,8 @@ class Run:
     command: str
     composed: str
     made: list[Made]
+    costs: dict[str, Any] = field(default_factory=dict)
+    """What its stages were predicted to take and took, as `costs.json` has it."""
 
     @property
     def reports(self) -> list[Made]:
@@ -28,16 +28,18 @@ class Run:
 
     @property
     def results(self) -> dict[str, list[dict[str, Any]]]:
-        """Heading -> rows of scores, as the report stages name them."""
+        """Heading -> rows of scores: the tables of its report stages."""
         found: dict[str, list[dict[str, Any]]] = {}
         for report in self.reports:
-            for setting, heading in _TABLES.items():
-                for name, entry in self.inputs(report, setting):
-                    rows = [
-                        score.as_row() | {"model": name} for score in read_scores(entry.folder / "data" / "scores.json")
-                    ]
-                    found.setdefault(heading, []).extend(rows)
+            for heading, rows in (self.noted(report, "tables") or {}).items():
+                title = f"{heading} of {report.name}" if heading in found else heading
+                found[title] = rows
         return found
+
+    def noted(self, entry: Made, name: str) -> Any:
+        """What an artifact left as `NAME.json` in its data; None where it did not."""
+        file = entry.folder / "data" / f"{name}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def at(self, folder: Path) -> Made | None:
         """The artifact in this folder, if it is one of the run's and the store still has it."""

@@ -52,13 +52,10 @@ def test_edges_are_those_of_the_graph(nodes: dict[str, Node]) -> None:
         "benchmark": set(),
         "instructions.shards": {"base"},
         "instructions": {"instructions.shards"},
-        "tags.shards": {"base", "instructions"},
-        "tags": {"tags.shards"},
-        "responses.needed": {"instructions", "tags"},
-        "responses.shards": {"base", "responses.needed"},
+        "responses.shards": {"base", "instructions"},
         "responses": {"responses.shards"},
-        "selected": {"responses", "tags"},
-        "sft": {"base", "selected"},
+        "selected+few": {"responses"},
+        "sft": {"base", "selected+few"},
         "eval_sft": {"benchmark", "sft"},
         "report": {"eval_sft"},
     }
@@ -68,7 +65,7 @@ def test_only_stages_that_hold_a_model_ask_for_gpus(nodes: dict[str, Node]) -> N
     """The scripted engine reads a tokenizer alone."""
     jobs = planned(nodes)
     assert {name for name, job in jobs.items() if job.asks.gpus} == {"base", "sft", "eval_sft"}
-    assert jobs["tags.shards"].shards == (0, 1, 2, 3) and jobs["tags"].shards == ()
+    assert jobs["responses.shards"].shards == (0, 1, 2, 3) and jobs["responses"].shards == ()
 
 
 def test_a_light_stage_shares_the_job_of_the_one_it_alone_needs(workdir: Path) -> None:
@@ -82,10 +79,10 @@ def test_a_light_stage_shares_the_job_of_the_one_it_alone_needs(workdir: Path) -
 def test_what_is_made_gets_no_job(nodes: dict[str, Node]) -> None:
     for name in ("base", "benchmark", "instructions"):
         made(nodes[name])
-    shard_made(nodes["tags"], 1)
+    shard_made(nodes["responses"], 1)
     jobs = planned(nodes)
     assert not {"base", "benchmark", "instructions", "instructions.shards"} & jobs.keys()
-    assert jobs["tags.shards"].shards == (0, 2, 3) and edges(jobs)["tags.shards"] == set()
+    assert jobs["responses.shards"].shards == (0, 2, 3) and edges(jobs)["responses.shards"] == set()
 
 
 def test_what_is_in_the_queue_gets_no_second_job(nodes: dict[str, Node]) -> None:
@@ -93,7 +90,7 @@ def test_what_is_in_the_queue_gets_no_second_job(nodes: dict[str, Node]) -> None
     queued = [live("70", "shards", nodes["instructions"], task) for task in range(4)]
     jobs = planned(nodes, [*queued, live("71", "finish", nodes["instructions"], waits="70")])
     assert not {"instructions", "instructions.shards"} & jobs.keys()
-    assert edges(jobs)["tags.shards"] == {"71"}
+    assert edges(jobs)["responses.shards"] == {"71"}
 
 
 def test_a_lost_finish_waits_for_the_tasks_that_still_run(nodes: dict[str, Node]) -> None:
@@ -108,14 +105,17 @@ def test_what_waits_for_a_failed_shard_is_sent_anew_with_that_shard(nodes: dict[
     shard_made(nodes["instructions"], 0)
     running = [live("70", "shards", nodes["instructions"], task, "RUNNING") for task in (2, 3)]
     finish = live("71", "finish", nodes["instructions"], waits="70")
-    behind = live("72", "shards", nodes["tags"], 0, waits="71"), live("73", "finish", nodes["tags"], waits="72")
+    behind = (
+        live("72", "shards", nodes["responses"], 0, waits="71"),
+        live("73", "finish", nodes["responses"], waits="72"),
+    )
     queue = [*running, finish, *behind]
     lost = doomed(nodes.values(), queue)
     assert [one.id for one in lost] == ["71", "72_0", "73"]
     jobs = planned(nodes, [one for one in queue if one not in lost])
     assert jobs["instructions.shards"].shards == (1,)
     assert edges(jobs)["instructions"] == {"instructions.shards", "70_2", "70_3"}
-    assert jobs["tags.shards"].shards == (0, 1, 2, 3)
+    assert jobs["responses.shards"].shards == (0, 1, 2, 3)
 
 
 def test_a_whole_array_dooms_nothing(nodes: dict[str, Node]) -> None:

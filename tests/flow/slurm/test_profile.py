@@ -69,13 +69,16 @@ def test_a_profile_of_ones_own(workdir: Path, capsys: pytest.CaptureFixture[str]
     (workdir / "conf/launcher").mkdir(parents=True)
     (workdir / "conf/launcher/ours.yaml").write_text(
         "defaults: [slurm, _self_]\npartition: batch\nsetup: [module load cuda/12.8]\nshards: 20\nconcurrency: 5\n"
-        "stages: {tags: {shards: 2, time: '30'}}\nlocal_scratch: $SCRATCH\n"
+        "stages: {responses: {shards: 2, time: '30'}}\nlocal_scratch: $SCRATCH\n"
     )
     assert main(["submit", LOOP, "launcher=ours", "dry_run=true"]) == 0
     said = capsys.readouterr().out
     texts = dict(re.findall(r"^### \S*/(\S+)\.sh\n(.*?)(?=^### )", said, re.M | re.S))
-    assert "#SBATCH --array=0-19%5" in texts["instructions.shards"] and "#SBATCH --array=0-1%5" in texts["tags.shards"]
-    assert "#SBATCH --time=30" in texts["tags.shards"] and "#SBATCH --time=04:00:00" in texts["tags"]
+    assert (
+        "#SBATCH --array=0-19%5" in texts["instructions.shards"]
+        and "#SBATCH --array=0-1%5" in texts["responses.shards"]
+    )
+    assert "#SBATCH --time=30" in texts["responses.shards"] and "#SBATCH --time=04:00:00" in texts["responses"]
     for text in texts.values():
         assert "#SBATCH --partition=batch" in text and "\nmodule load cuda/12.8\n" in text
         assert 'export TMPDIR="$SCRATCH/magpie-$SLURM_JOB_ID"' in text

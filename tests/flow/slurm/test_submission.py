@@ -70,6 +70,15 @@ def test_starts_without_a_new_row_come_to_an_end(submission: Submission) -> None
     attempt.begin(made)
 
 
+def test_what_is_made_may_be_started_for_ever(submission: Submission) -> None:
+    """A chain of stages that is queued again begins with what it has made already."""
+    made, attempt = artifact(submission), Attempt(submission.folder, "responses", "")
+    made.data.mkdir()
+    made.finish({})
+    for _ in range(5):
+        attempt.begin(made)
+
+
 def test_a_failure_is_kept_until_the_next_start(submission: Submission) -> None:
     attempt = Attempt(submission.folder, "responses", "3-of-16")
     attempt.fail("the disk is full")

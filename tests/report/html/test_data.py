@@ -99,6 +99,31 @@ def test_values_that_an_evaluation_tells_itself_come_first(run: Run) -> None:
     assert task["metrics"]["win_rate"]["base + SFT"] == [1.0, 0.5]
 
 
+def test_what_a_judge_read_is_shown(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    made: dict[str, Path] = {"base": artifact(store, "mini_base", 1, {})}
+    for number, name in enumerate(("one", "two")):
+        made[f"said_{name}"] = rows(
+            artifact(store, "outputs", 2 + number, {"base": made["base"]}, settings={"model": "base"}),
+            [
+                {"question_id": str(q), "question": json.dumps({"id": str(q), "turns": [f"Q{q}?", "And?"]})}
+                | {"answers": [f"{name} says {q}", None]}
+                for q in (81, 82)
+            ],
+        )
+        inputs = {f"said_{name}": made[f"said_{name}"]}
+        made[name] = artifact(store, "mt_bench", 4 + number, inputs, settings={"outputs": f"said_{name}"})
+        line = {"task": "mt_bench", "metric": "turn_1", "values": {"81": 0.7 + number / 10, "82": 0.5}}
+        (made[name] / "data" / "items.jsonl").write_text(json.dumps(line) + "\n")
+    shown = {"models": {"One": "one", "Two": "two"}}
+    made["report"] = artifact(store, "report", 6, {name: made[name] for name in ("one", "two")}, settings=shown)
+    (task,) = evaluations(run_of(made), seed=0)
+    assert task["metrics"] == {"turn_1": {"One": [0.7, 0.5], "Two": [0.8, 0.5]}}
+    first = task["items"][0]
+    assert (first["question"], first["target"]) == ("Q81?\n\nAnd?", "")
+    assert first["answers"] == ["one says 81\n\n", "two says 81\n\n"]
+
+
 def test_models_that_answered_other_questions_are_left_out(run: Run) -> None:
     log = models(run)["base + SFT"].folder / "data" / "samples" / "sums.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))

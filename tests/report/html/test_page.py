@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from magpie_align.report.html import write_html
 from magpie_align.report.html.page import embedded, packed, visible
-from tests.report.html.world import HOSTILE, finished, run_of
+from tests.report.html.world import COSTS, HOSTILE, finished, run_of
 
 
 class Elements(HTMLParser):
@@ -84,10 +85,12 @@ def test_sections_without_data_are_not_there(tmp_path: Path) -> None:
     bare = write_html(run_of({"base": made["base"]}), tmp_path).read_text()
     assert re.findall(r'<section id="(\w+)"', bare) == ["pipeline", "settings"]
     (tmp_path / "whole").mkdir()
-    whole = write_html(run_of(made), tmp_path / "whole").read_text()
+    whole = write_html(run_of(made, costs=COSTS), tmp_path / "whole").read_text()
     assert re.findall(r'<section id="(\w+)"', whole) == [
-        "result", "pipeline", "funnel", "distributions", "map", "training", "questions", "failures", "browser", "settings",
+        "result", "paper", "differences", "pipeline", "predicted", "funnel", "distributions", "map", "training", "questions", "failures", "browser", "settings",
     ]  # fmt: skip
+    assert "+25.0 [-50.0, +100.0]" in whole and "Nothing published stands here: shots is 0." in whole
+    assert "1 s to 1 m 30 s" in whole
     assert "sums exact_match: base 25.0 [0.0, 100.0] → base + SFT 50.0 [0.0, 100.0]" in whole
 
 
@@ -108,3 +111,12 @@ def test_controls_are_spelt_out_and_writing_is_left_alone() -> None:
     assert visible("a\u202eb\x00\ud800") == "a[U+202E]b[U+0000][U+D800]"
     kept = "بيتا \u4e2d\u6587 \n\t \U0001f469"
     assert visible(kept) == kept
+
+
+def test_what_was_predicted_stands_beside_what_it_took(tmp_path: Path) -> None:
+    run = run_of(finished(tmp_path / "store", []))
+    plain = write_html(run, tmp_path).read_text(encoding="utf-8")
+    told = {"name": "sft <b>", "predicted_rows": None, "rows": None, "predicted_seconds": [10.0, 20.0], "seconds": 17.0}
+    page = write_html(replace(run, costs={"stages": [told]}), tmp_path).read_text(encoding="utf-8")
+    assert 'id="predicted"' in page and 'id="predicted"' not in plain
+    assert '<th scope="row">sft &lt;b&gt;</th>' in page

@@ -38,7 +38,7 @@ function startItems(data, open) {
   function card(item) {
     const task = tasks[state.task];
     return el("article", { class: "card" }, [el("div", { class: "who", text: item.id }), said(item.question),
-      el("div", { class: "who", text: "right answer" }), said(item.target),
+      ...(item.target ? [el("div", { class: "who", text: "right answer" }), said(item.target)] : []),
       ...[state.a, state.b].flatMap((name) => {
         const value = score(task.metrics[state.metric][name], item.at);
         return [el("div", { class: "who" }, [visible(name), " ", el("b", { class: value >= 0.5 ? "right" : "wrong", text: String(value) })]), said(item.answers[task.models.indexOf(name)] || "(nothing)")];
