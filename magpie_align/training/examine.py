@@ -40,7 +40,7 @@ def examine(node: Node, locate: Locate, console: "Console") -> tuple[int, int]:
         _say(console, f"skipped all: the tokenizer is that of '{folder}', which is not made yet")
         return 0, 0
     try:
-        tokenizer = fit.load_tokenizer(folder, settings.trl.get("pad_token"))
+        tokenizer = fit.load_tokenizer(folder, settings.pad_token)
         conversations, where = _conversations(node)
     except MagpieError as error:
         _say(console, f"FAILED  {error}")

@@ -141,11 +141,11 @@ def load_tokenizer(folder: Path, pad_token: str | None = None) -> Any:
         if pad_token not in known:
             special = [token.content for token in tokenizer.added_tokens_decoder.values()]
             raise StageError(
-                f"trl.pad_token: '{pad_token}' is no token of the tokenizer of {folder}{suggest(pad_token, special)}"
+                f"pad_token: '{pad_token}' is no token of the tokenizer of {folder}{suggest(pad_token, special)}"
             )
         tokenizer.pad_token = pad_token
     if tokenizer.pad_token is None:
-        raise StageError(f"the tokenizer of {folder} has no pad token; name one with `trl: {{pad_token: ...}}`")
+        raise StageError(f"the tokenizer of {folder} has no pad token; name one with `pad_token: ...`")
     return tokenizer
 
 

@@ -31,7 +31,7 @@ def train(
     """Train `model` on the preference pairs in `rows`; saves into `out`, returns figures to note."""
     from transformers import AutoModelForCausalLM
 
-    tokenizer = fit.load_tokenizer(template or model, settings.trl.get("pad_token"))
+    tokenizer = fit.load_tokenizer(template or model, settings.pad_token)
     check.gate(tokenizer, check.first_preferences(rows), settings, model)
     prepared = data.prepare_dpo(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))

@@ -25,7 +25,7 @@ def train(
     from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
 
-    tokenizer = fit.load_tokenizer(template or model, settings.trl.get("pad_token"))
+    tokenizer = fit.load_tokenizer(template or model, settings.pad_token)
     check.gate(tokenizer, check.first_preferences(rows), settings, model)
     prepared = data.prepare_rewards(rows, Chat(tokenizer), settings.max_length, work / "data")
     dataset = prepared.dataset

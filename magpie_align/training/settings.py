@@ -124,6 +124,7 @@ class TrainingSettings(Settings):
     gradient_checkpointing: Runtime[bool] = False
     liger: Runtime[bool] = Field(False, description="Liger's kernels for norms, rotations and MLPs; needs a GPU")
     compile: Runtime[bool] = Field(False, description="torch.compile")
+    pad_token: str | None = Field(None, description="for a tokenizer that has none, one of its own tokens")
     adapter: AdapterSettings | None = Field(None, description="train an adapter and not all weights")
     checkpoints: Runtime[int] = Field(4, ge=0, description="how often the state is saved on the way")
     distributed: Runtime[Distributed] = Distributed()

@@ -27,7 +27,7 @@ def train(
     """
     from transformers import AutoModelForCausalLM
 
-    tokenizer = fit.load_tokenizer(template or model, settings.trl.get("pad_token"))
+    tokenizer = fit.load_tokenizer(template or model, settings.pad_token)
     check.gate(tokenizer, check.first_conversations(rows), settings, model)
     prepared = data.prepare_sft(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))

@@ -157,10 +157,10 @@ def test_the_verb(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_verb_says_what_fails(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["check", f"recipe={recipe}", "stages.sft.trl={pad_token: nothing}"])
+    code = main(["check", f"recipe={recipe}", "stages.sft.pad_token=nothing"])
     said = capsys.readouterr()
     assert code == 1 and said.err == "error: checks failed in: sft\n"
-    assert "FAILED  trl.pad_token: 'nothing' is no token of the tokenizer of" in said.out
+    assert "FAILED  pad_token: 'nothing' is no token of the tokenizer of" in said.out
     code = main(["check", f"recipe={recipe}", "stages.sft.skip_checks=[packin]"])
     assert code == 2 and "stages.sft.skip_checks.0: input should be 'bos', 'mask'" in capsys.readouterr().err
 
