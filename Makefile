@@ -10,7 +10,7 @@ PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
-.PHONY: install quickstart test lint reference test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
+.PHONY: install quickstart test test-harness lint reference test-slurm test-judges browser claims kill-resume ranks interrupted training-memory flat-memory wheel clean
 
 quickstart: install
 	$(BIN)/python -m magpie_align recipe=quickstart
@@ -53,6 +53,10 @@ test-slurm: $(TOOLS)
 # The judged benchmarks on a miniature before a judge that a real vLLM server serves, and before the same run by the stage itself.
 test-judges: $(TOOLS)
 	$(BIN)/pytest tests/loop/test_judged.py -m served
+
+# lm-eval's model in several copies at once, and its answers through vLLM.
+test-harness: $(TOOLS)
+	$(BIN)/pytest tests/evaluation/test_harness.py -m harness
 
 # report.html in headless Chromium, hostile rows and all; `make test` leaves these out where there is no Chromium.
 browser: $(TOOLS)

@@ -5,8 +5,9 @@ On a CPU, with the miniature's tokenizer and a small random model:
     python benchmarks/training.py
 
 packing_efficiency   the share of positions that hold a token when samples of heavy-tailed lengths are packed to 8192
-step_time_vs_trl     the median time of our step over that of TRL's SFTTrainer as its documentation uses it: same model, samples,
-                     order, batches and settings; the two take turns, and must see the same tokens and come to the same loss
+step_time_vs_trl     the time of our step over that of TRL's SFTTrainer as its documentation uses it: same model, samples, order,
+                     batches and settings. The two step alternately, the median ratio of neighbouring steps counts, and both must
+                     see the same tokens and come to the same loss
 step_cpu_vs_trl      the same in seconds of CPU, which other work on the machine does not change as much; `load` says how much there is
 packed_vs_padded     trained tokens a second of CPU, packed over padded
 
@@ -20,9 +21,9 @@ object of the figures.
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,14 +39,17 @@ SHAPES = {
         "max_position_embeddings": 8192, "tie_word_embeddings": False,
     },
 }  # fmt: skip
-MINIATURE = {"hidden": 96, "layers": 3, "heads": 4, "intermediate": 256}
-LENGTH, BATCH, RATE = 256, 8, 1e-3
+MINIATURE = {"hidden": 192, "layers": 4, "heads": 6, "intermediate": 512}
+LENGTH, BATCH, RATE = 256, 16, 1e-3
 
 
 class Clock:
-    """A trainer's callback that takes the time of every optimizer step."""
+    """A trainer's callback that takes the time from the start of a step to that of the next, all that lies between included.
 
-    def __init__(self) -> None:
+    Given a turn, its own semaphore and the other side's, two trainers step alternately; the waiting is not counted.
+    """
+
+    def __init__(self, turn: tuple[Any, Any] | None = None) -> None:
         from transformers import TrainerCallback
 
         outer = self
@@ -54,14 +58,25 @@ class Clock:
 
         class Take(TrainerCallback):  # type: ignore[misc]
             def on_step_begin(self, *_: Any, **__: Any) -> None:
-                outer.begun = _now(), time.process_time()
+                outer.step()
 
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                outer.seconds.append(_now() - outer.begun[0])
-                outer.cpu_seconds.append(time.process_time() - outer.begun[1])
+            def on_train_end(self, *_: Any, **__: Any) -> None:
+                if turn:
+                    turn[1].release()
 
-        self.callback = Take()
-        self.begun = 0.0, 0.0
+        self.callback, self.turn = Take(), turn
+        self.begun: tuple[float, float] | None = None
+
+    def step(self) -> None:
+        """A step begins; the one before is over."""
+        if self.begun:
+            self.seconds.append(_now() - self.begun[0])
+            self.cpu_seconds.append(time.process_time() - self.begun[1])
+            if self.turn:
+                self.turn[1].release()
+        if self.turn and not self.turn[0].acquire(timeout=300):
+            raise TimeoutError("the other side no longer steps")
+        self.begun = _now(), time.process_time()
 
 
 def _now() -> float:
@@ -94,6 +109,7 @@ class Miniature:
         from magpie_align.mini.tokenizer import build_tokenizer
         from magpie_align.training import fit
 
+        torch.manual_seed(0)
         self.folder, self.model, self.rows = folder, folder / "model", folder / "rows"
         self.model.mkdir(parents=True)
         tokenizer = build_tokenizer(self.model, samples=500)
@@ -111,13 +127,13 @@ class Miniature:
 
         return AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32)
 
-    def ours(self, name: str, packing: bool) -> dict[str, float]:
+    def ours(self, turn: tuple[Any, Any] | None, *, packing: bool = False) -> dict[str, Any]:
         """The functions that the stage `sft` runs, and what they do beside TRL's: watching, series, checkpoints."""
         from magpie_align.training import data, fit, sft
         from magpie_align.training.chat import Chat
         from magpie_align.training.settings import SFTSettings
 
-        work = self.folder / name
+        work = self.folder / "ours"
         settings = SFTSettings(
             learning_rate=RATE, batch_size=BATCH // 4 if packing else BATCH, micro_batch_size=1 if packing else BATCH,
             max_length=LENGTH, precision="float32", schedule="constant", packing=packing, checkpoints=0,
@@ -125,24 +141,24 @@ class Miniature:
         )  # fmt: skip
         prepared = data.prepare_sft(self.rows, Chat(self.tokenizer), LENGTH, work / "data")
         trainer = sft.make_trainer(self.network(), self.tokenizer, prepared.dataset, settings, work, 0)
-        clock = Clock()
+        clock = Clock(turn)
         trainer.add_callback(clock.callback)
         fit.run_trainer(trainer, prepared.dataset, work, lambda *_, **__: None)
         return _figures(trainer, clock, prepared.counts["trained tokens"])
 
-    def trls(self, name: str) -> dict[str, float]:
+    def trls(self, turn: tuple[Any, Any] | None) -> dict[str, Any]:
         """TRL's own way: messages in, rendered, masked and collated by it."""
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
 
         config = SFTConfig(
-            output_dir=str(self.folder / name), learning_rate=RATE, per_device_train_batch_size=BATCH, num_train_epochs=1,
+            output_dir=str(self.folder / "trl"), learning_rate=RATE, per_device_train_batch_size=BATCH, num_train_epochs=1,
             max_length=LENGTH, bf16=False, gradient_checkpointing=False, lr_scheduler_type="constant", use_cpu=True,
             save_strategy="no", report_to="none", disable_tqdm=True, seed=0, optim="adamw_torch",
             completion_only_loss=True, train_sampling_strategy="sequential",
         )  # fmt: skip
         dataset = Dataset.from_dict({"prompt": self.prompts, "completion": self.answers})
-        clock = Clock()
+        clock = Clock(turn)
         trainer = SFTTrainer(
             model=self.network(), args=config, train_dataset=dataset, processing_class=self.tokenizer,
             callbacks=[clock.callback],
@@ -151,51 +167,57 @@ class Miniature:
         return _figures(trainer, clock, 0)
 
 
-def _figures(trainer: Any, clock: Clock, trained: int) -> dict[str, float]:
+def _figures(trainer: Any, clock: Clock, trained: int) -> dict[str, Any]:
     history = trainer.state.log_history
+    timed = len(clock.cpu_seconds) / trainer.state.global_step
     return {
-        "step": statistics.median(clock.seconds),
-        "cpu": statistics.median(clock.cpu_seconds),
-        "rate": trained / sum(clock.cpu_seconds),
+        "seconds": clock.seconds,
+        "cpu_seconds": clock.cpu_seconds,
+        "rate": trained * timed / sum(clock.cpu_seconds),
         "tokens": max(entry.get("num_tokens", 0) for entry in history),
         "loss": next(entry["train_loss"] for entry in reversed(history) if "train_loss" in entry),
     }
 
 
-def on_cpu(rows: int, repeats: int, packed_rows: int) -> dict[str, Any]:
-    """Both sides in turn, the first of them changing from repeat to repeat; a repeat more, which warms up, is left out."""
+def _side(name: str, folder: str, rows: int, turn: tuple[Any, Any] | None, told: Any) -> None:
+    """One way, in a process of its own."""
     torch.set_num_threads(1)
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": [], "packed": []}
+    mini = Miniature(Path(folder) / name, rows)
+    told.put((name, mini.trls(turn) if name == "trl" else mini.ours(turn, packing=name == "packed")))
+
+
+def on_cpu(rows: int, packed_rows: int) -> dict[str, Any]:
+    """Both sides in two processes that step alternately, so that what else the machine does meets both; then packed."""
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.Queue()
+    ours_turn, trl_turn = context.Semaphore(1), context.Semaphore(0)
+    turns = {"ours": (ours_turn, trl_turn), "trl": (trl_turn, ours_turn)}
     with tempfile.TemporaryDirectory() as folder:
-        mini = Miniature(Path(folder), rows)
-        ways = {
-            "ours": lambda name: mini.ours(name, packing=False),
-            "trl": mini.trls,
-            "packed": lambda name: mini.ours(name, packing=True),
-        }
-        for repeat in range(repeats + 1):
-            for name in ["ours", "trl", "packed"] if repeat % 2 else ["trl", "packed", "ours"]:
-                figures = ways[name](f"{name}-{repeat}")
-                if repeat:
-                    found[name].append(figures)
-                print(
-                    f"{name:<7}{figures['step'] * 1000:8.1f} ms a step, {figures['cpu'] * 1000:.1f} of CPU",
-                    file=sys.stderr,
-                )
-    ours, trl = found["ours"][0], found["trl"][0]
+        found: dict[str, dict[str, Any]] = {}
+        for names in (["ours", "trl"], ["packed"]):
+            sides = [context.Process(target=_side, args=(n, folder, rows, turns.get(n), told)) for n in names]
+            for side in sides:
+                side.start()
+            found |= dict(told.get(timeout=1800) for _ in sides)
+            for side in sides:
+                side.join()
+    ours, trl = found["ours"], found["trl"]
     if ours["tokens"] != trl["tokens"] or abs(ours["loss"] - trl["loss"]) > 1e-4 * trl["loss"]:
         raise SystemExit(f"the two sides did not do the same: {ours} against {trl}")
 
-    def median(name: str, figure: str) -> float:
-        return statistics.median(one[figure] for one in found[name])
+    def against(figure: str) -> float:
+        """The median ratio of neighbouring steps, without the first three, which warm up."""
+        pairs = list(zip(ours[figure], trl[figure], strict=True))[3:]
+        return round(statistics.median(a / b for a, b in pairs), 4)
 
     return {
         "packing_efficiency": round(packing_efficiency(packed_rows, 8192), 4),
-        "step_time_vs_trl": round(median("ours", "step") / median("trl", "step"), 4),
-        "step_cpu_vs_trl": round(median("ours", "cpu") / median("trl", "cpu"), 4),
-        "step_ms": {name: round(1000 * median(name, "step"), 2) for name in ("ours", "trl")},
-        "cpu_ms_of_repeats": {n: [round(1000 * one["cpu"], 2) for one in found[n]] for n in ("ours", "trl")},
-        "packed_vs_padded": round(median("packed", "rate") / median("ours", "rate"), 4),
+        "step_time_vs_trl": against("seconds"),
+        "step_cpu_vs_trl": against("cpu_seconds"),
+        "step_ms": {n: round(1000 * statistics.median(found[n]["seconds"]), 1) for n in ("ours", "trl")},
+        "step_cpu_ms": {n: round(1000 * statistics.median(found[n]["cpu_seconds"]), 1) for n in ("ours", "trl")},
+        "steps": len(ours["seconds"]),
+        "packed_vs_padded": round(found["packed"]["rate"] / ours["rate"], 4),
         "load": os.getloadavg()[0],
         "loss": {"ours": ours["loss"], "trl": trl["loss"]},
         "tokens": ours["tokens"],
@@ -272,8 +294,7 @@ def _random_samples(method: str, vocabulary: int, length: int, count: int, work:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=320, help="conversations of the miniature")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=960, help=f"conversations of the miniature, {BATCH} a step")
     parser.add_argument("--packed-rows", type=int, default=20_000, help="samples whose packing is measured")
     parser.add_argument("--shape", choices=SHAPES, help="a model of this shape, on a GPU")
     parser.add_argument("--method", choices=["sft", "lora", "dpo"], default="sft")
@@ -298,7 +319,7 @@ def main() -> None:
             compile=given.compile,
         )
     else:
-        found = on_cpu(given.rows, given.repeats, given.packed_rows)
+        found = on_cpu(given.rows, given.packed_rows)
     print(json.dumps(found))
 
 

@@ -89,6 +89,7 @@ def _otherwise(group: Mapping[str, Sequence[Scored]], first: Mapping[str, Sequen
     if left_out != "":
         # Which questions are left is then in the hashes and counts too, and needs no words of its own.
         said = {field: value for field, value in said.items() if field not in (*_HASHES, "items")}
+    said = {field: value for field, value in said.items() if value is not None} or said
     words = [f"{field} is {value if value is not None else 'not said'}" for field, value in sorted(said.items())]
     parts = [f"where {', '.join(words)}"] * bool(words)
     return ", ".join([*parts, *([f"without {left_out}" if left_out else "with all questions"] * (left_out != ""))])

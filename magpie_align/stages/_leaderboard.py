@@ -69,9 +69,11 @@ def markdown(sections: Sequence[Section]) -> list[str]:
     out: list[str] = []
     for section in sections:
         key = ", ".join(f"{name} {value}" for name, value in section.key.items())
-        rows = [[line.model, line.score, line.verdict, line.source] for line in section.lines]
+        judged = any(line.verdict for line in section.lines)
+        rows = [["", "percent", *(["verdict"] * judged), "from"]]
+        rows += [[line.model, line.score, *([line.verdict] * judged), line.source] for line in section.lines]
         out += [f"### {section.title}", "", f"Measured with {key}.", ""]
-        out += [*aligned([["", "percent", "", "from"], *rows]), ""]
+        out += [*aligned(rows), ""]
         if section.apart:
             out += [f"Nothing published stands here: {'; '.join(section.apart)}.", ""]
         out += [f"- {words}" for words in section.answers] + [""] * bool(section.answers)

@@ -140,7 +140,8 @@ def test_a_served_judge_and_one_that_the_stage_runs_say_the_same(
     assert ours.score.n == theirs.score.n == 8 and 0 < ours.score.value < 1
     assert ours.items == pytest.approx(theirs.items, abs=2e-3)
     assert ours.key["judge"] != theirs.key["judge"] == "mini at 127.0.0.1"
-    assert (over.summary["calls"], over.summary["engine"]["engine"]) == (8, "openai")
+    assert over.summary["calls"] == here.summary["calls"] == 1, "all eight cases ask the very same"
+    assert over.summary["engine"]["engine"] == "openai"
     assert over.summary["tokens_in"] > 8 and here.summary["engine"]["engine"] == "vllm"
 
 
@@ -169,22 +170,26 @@ def test_a_judge_that_knows_nothing_gives_no_score(stand: Stand, port: int, mode
 
 
 @pytest.mark.served
-def test_a_judge_held_to_the_form_gives_verdicts(stand: Stand, port: int, model: str, tmp_path: Path) -> None:
+def test_a_judge_held_to_the_form_gives_verdicts(stand: Stand, model: str, tmp_path: Path) -> None:
     """Noise held to the form is verdicts, and those are counted as they are written: none is unreadable unless it is cut."""
+    pytest.importorskip("vllm", reason="vllm is not installed")
     wild = give_answers(stand, tmp_path, model, "wildbench")
     held = {"structured": True, "text_length": 20, "max_tokens": 300}
-    loose = {"max_failures": 0.5}  # so young a model writes on to the last token now and then
-    made = stand.run("r", "wildbench", **wild, **served(port), **loose, prompt=prompt("wildbench_reward") | held)
+    judge = {
+        "judge": model,
+        "engine": {"kind": "vllm", "dtype": "float32", "max_model_len": LENGTH},
+        "max_failures": 0.5,
+    }
+    made = stand.run("r", "wildbench", **wild, **judge, prompt=prompt("wildbench_reward") | held)
     lines = [json.loads(line) for line in (made.out / "judgments.jsonl").read_text().splitlines()]
     assert {line["failure"] for line in lines} <= {None, "cut: the judge did not end within its max_tokens"}
-    for line in lines:
-        if line["failure"] is None:
-            choice = json.loads(line["text"], strict=False)["choice"]
-            share = {"A": 1, "B": 0}[choice[0]] if "=" not in choice else 0.5
-            assert (line["value"], line["decisive"]) == (share, choice.endswith("++"))
-    scored = stand.run(
-        "s", "wildbench", outputs="wildbench", **served(port), **loose, prompt=prompt("wildbench_score") | held
-    )
+    said = [line for line in lines if line["failure"] is None]
+    for line in said:
+        choice = json.loads(line["text"], strict=False)["choice"]
+        share = {"A": 1, "B": 0}[choice[0]] if "=" not in choice else 0.5
+        assert (line["value"], line["decisive"]) == (share, choice.endswith("++"))
+    assert len(said) >= 5
+    scored = stand.run("s", "wildbench", outputs="wildbench", **judge, prompt=prompt("wildbench_score") | held)
     (one,) = [found for found in read_scored(scored.out) if found.score.metric == "score"]
     assert 5 <= one.score.n <= 10 and all(value in [n / 10 for n in range(1, 11)] for value in one.items.values())
 

@@ -401,4 +401,4 @@ def test_a_judged_score_knows_how_its_model_was_trained(tmp_path: Path) -> None:
         manifest = {"kind": name.rpartition("-")[0], "settings": settings, "inputs": inputs, "summary": {}}
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
     assert training_settings(tmp_path / "alpaca_eval-4") == {"base": "Llama-3-8B", "learning_rate": 2e-5}
-    assert training_settings(tmp_path / "alpaca_eval-5") == {"base": "published_outputs"}
+    assert training_settings(tmp_path / "alpaca_eval-5") == {}

@@ -126,7 +126,7 @@ def test_scores_without_keys_are_shown_and_compared_with_nothing(stand: Stand, t
         (tmp_path / name).mkdir()
         write_scores([Score("", "instructions", "valid", 0.5, 0.4, 0.6, 10)], tmp_path / name / "scores.json")
     out = stand.run("report", "report", title="A title", models={"A": "a"}, datasets={"B": "b"}).out
-    assert sorted(file.name for file in out.iterdir()) == ["report.md", "results.json"]
+    assert sorted(file.name for file in out.iterdir()) == ["report.md", "results.json", "tables.json"]
     assert (out / "report.md").read_text().count("##") == 2
 
 
