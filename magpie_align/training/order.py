@@ -54,11 +54,13 @@ class Order:
 
     def samples(self) -> list[int]:
         """The numbers of all samples in this epoch's order."""
+        import numpy as np
         import torch
         from torch.utils.data import RandomSampler
         from transformers.trainer_pt_utils import LengthGroupedSampler
 
-        generator = torch.Generator().manual_seed(self.seed + (self.epoch << 32))
+        drawn = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0]  # torch heeds 32 bits alone
+        generator = torch.Generator().manual_seed(int(drawn))
         if self.strategy == "sequential":
             return list(range(self.count))
         if self.strategy == "group_by_length":

@@ -41,9 +41,13 @@ def train_spread(
     import torch
 
     distributed: Distributed = settings.distributed
-    alone = (
-        distributed.kind == "ddp" and distributed.nodes * distributed.count() == 1 and torch.cuda.device_count() <= 1
-    )
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < distributed.count():
+        raise StageError(
+            f"distributed.processes: {distributed.count()} processes were asked for and {gpus} GPUs are visible, of which each "
+            "takes one; leave it at auto, or look at CUDA_VISIBLE_DEVICES"
+        )
+    alone = distributed.kind == "ddp" and distributed.nodes * distributed.count() == 1 and gpus <= 1
     if alone:
         with stoppable():
             return train(settings=settings, work=work, progress=progress, **given)

@@ -22,10 +22,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
 
 
-def make_model(folder: Path) -> Path:
+def make_model(folder: Path, hidden: int = 32) -> Path:
     folder.mkdir(exist_ok=True)
     tokenizer = build_tokenizer(folder, samples=500)
-    save_model(new_model(tokenizer, ModelSize(hidden=32, layers=2, heads=2, intermediate=64)), tokenizer, folder)
+    save_model(
+        new_model(tokenizer, ModelSize(hidden=hidden, layers=2, heads=2, intermediate=2 * hidden)), tokenizer, folder
+    )
     return folder
 
 

@@ -171,7 +171,7 @@ def main() -> int:
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        model = make_model(folder / "model")
+        model = make_model(folder / "model", hidden=64)  # vLLM takes no head of less than 32
 
         number = {"weights": args.weights, "precision": args.precision}
 

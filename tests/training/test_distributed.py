@@ -105,6 +105,12 @@ def test_two_processes_train_as_one_does(model: Path, tmp_path: Path) -> None:
     assert figures["sft"]["speed"]["memory_gb"] > 0 and figures["sft"]["speed"]["mfu"] is None
 
 
+def test_more_processes_than_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(StageError, match="distributed.processes: 2 processes were asked for and 1 GPUs are visible"):
+        train_spread(ranks.refuse, settings=SFTSettings(distributed=TWO), work=tmp_path, progress=ranks.quiet)
+
+
 def test_what_fails_in_a_process_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="^the second process does not like it$"):
         train_spread(ranks.refuse, settings=SFTSettings(distributed=TWO), work=tmp_path, progress=ranks.quiet)
