@@ -39,7 +39,7 @@ lint: $(TOOLS)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # docs/reference.md, from the typed settings.
 reference: install
