@@ -63,7 +63,7 @@ browser: $(TOOLS)
 	command -v chromium
 	$(BIN)/pytest tests/report/html/test_chromium.py
 
-# The claims of the miniature over three seeds, half an hour.
+# The claims of the miniature over three seeds, three quarters of an hour.
 claims: install
 	$(BIN)/python benchmarks/claims.py --seeds 0,1,2
 
