@@ -1,6 +1,7 @@
 from typing import ClassVar
 
 from magpie_align.flow.stage import Context, ModelRef, Product, RowsRef, Stage, TokenizerRef
+from magpie_align.stages._train import train_into
 from magpie_align.training.settings import CHECKPOINT_GRACE, RewardModelSettings
 
 
@@ -20,18 +21,6 @@ class RewardModel(Stage, RewardModelSettings):
         return self.refused("reward")
 
     def run(self, ctx: Context) -> None:
-        from magpie_align.training.processes import train_spread
         from magpie_align.training.reward_model import train
 
-        figures = train_spread(
-            train,
-            model=ctx.path(self.model),
-            rows=ctx.path(self.data),
-            out=ctx.out,
-            work=ctx.work,
-            settings=self,
-            template=ctx.path(self.template) if self.template else None,
-            seed=self.seed,
-            progress=ctx.progress,
-        )
-        ctx.note(**figures)
+        train_into(ctx, self, train)
