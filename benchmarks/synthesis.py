@@ -5,7 +5,7 @@
 Instruction and response for every row, three ways, with the same model, vLLM settings and sampling:
 
   ceiling  raw `LLM.generate` over all instruction prompts at once, then over all response prompts at once; keeps nothing on disk
-  ours     this framework: both steps in one stream, every row durable as it finishes, both data sets whole at the end
+  ours     this framework: both steps in one stream by turns, every row durable as it finishes, both data sets whole at the end
   rounds   200 prompts a call and a drain after each, as the official scripts do; also keeps nothing on disk
 
 Instructions are sampled at temperature 1, responses greedily, as in the paper. So small a model's answers are short and alike, so
@@ -73,6 +73,7 @@ Way = Callable[[list[int]], float]
 
 def ours(args: argparse.Namespace) -> Way:
     from magpie_align.engines import Sampling, open_engine
+    from magpie_align.engines.stream import TURN
     from magpie_align.flow.table import Table, read_rows
     from magpie_align.synthesis import instructions, responses
 
@@ -89,7 +90,7 @@ def ours(args: argparse.Namespace) -> Way:
             made = Table(Path(folder, "r"), Path(folder, "rj"), args.rows, responses.SCHEMA)
             asking = instructions.Instructing(draws, asked, "teacher")
             answering = responses.Answering(draws.template, made, 1, 0, Sampling(), "teacher", iter(()))
-            for _ in responses.write_both(Imposed(), asking, answering):
+            for _ in responses.write_both(Imposed(), asking, answering, args.turn or TURN):
                 pass
             asked.close()
             made.close()
@@ -161,7 +162,7 @@ class Child:
     def __init__(self, args: argparse.Namespace, way: str) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "passive"}
         command = [sys.executable, __file__, "--way", way, "--model", args.model]
-        for name in ("rows", "mean", "longest", "max_model_len", "max_num_seqs"):
+        for name in ("rows", "mean", "longest", "max_model_len", "max_num_seqs", "turn"):
             command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
@@ -206,6 +207,9 @@ def main() -> int:
     parser.add_argument("--max-num-seqs", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=4, help="turns of each way")
     parser.add_argument("--threads", type=int, default=1, help="of OpenMP; so small a model gains nothing from more")
+    parser.add_argument(
+        "--turn", type=int, default=0, help="requests that a step of ours goes on for; 0 is its own default"
+    )
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.model = args.model or teacher(args.store)

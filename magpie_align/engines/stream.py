@@ -1,7 +1,9 @@
 """Steps that share one running batch: a completion of one may at once become a request of the next, and nothing drains between.
 
-A step hands out requests and takes their completions. Where several share an engine, the last one that has a request goes
-first, so that what is begun is finished before more is begun, and no more waits between steps than runs in the engine.
+A step hands out requests and takes their completions. Where several share an engine they take long turns: a step goes on for
+`TURN` requests, then a later one answers what waits, and as one's last completions come in, the other's first are already running.
+Turns keep the batch of one kind: a single sampled request makes an engine prepare random draws for the whole batch, greedy
+answers included, which costs a seventh of the rows a second where steps are mixed throughout (`benchmarks/synthesis.py --turn 1`).
 """
 
 import sys
@@ -15,6 +17,8 @@ from magpie_align.errors import StageError
 
 HOPELESS = 100
 """So many failures in a row end the stage at once."""
+TURN = 4096
+"""Requests that a step may go on for while another waits; so many rows of it, and those running, wait in memory at most."""
 
 
 class Step(Protocol):
@@ -33,14 +37,14 @@ class Step(Protocol):
         ...
 
 
-def stream(engine: Engine, steps: Sequence[Step]) -> Iterator[None]:
+def stream(engine: Engine, steps: Sequence[Step], turn: int = TURN) -> Iterator[None]:
     """Run the steps, later ones feeding on earlier ones, until all have ended; yields after every completion.
 
     What failed for now is not accepted, so that it is still missing when the stage runs again. Raises StageError at the end if
     there is any, or at once where nothing else comes.
     """
     lost, streak = Counter[str](), 0
-    for done in engine.generate(_pull([step.requests() for step in steps])):
+    for done in engine.generate(_pull([step.requests() for step in steps], turn)):
         number, key = cast(tuple[int, Hashable], done.key)
         if done.passing:
             steps[number].lose(key)
@@ -60,17 +64,18 @@ def stream(engine: Engine, steps: Sequence[Step]) -> Iterator[None]:
         )
 
 
-def _pull(sources: list[Iterator[Request | None]]) -> Iterator[Request | None]:
-    """Requests of all sources with their source's number in the key, each time from the last that has one."""
-    live = list(enumerate(sources))[::-1]
+def _pull(sources: list[Iterator[Request | None]], turn: int) -> Iterator[Request | None]:
+    """Requests of all sources with their source's number in the key: the last that has one begins, and keeps its turn."""
+    live, at, taken = dict(enumerate(sources)), len(sources) - 1, 0
     while live:
-        for number, source in list(live):
+        for number in sorted(live, key=lambda n: (n == at and taken < turn, n), reverse=True):
             try:
-                request = next(source)
+                request = next(live[number])
             except StopIteration:
-                live.remove((number, source))
+                del live[number]
                 continue
             if request is not None:
+                at, taken = number, taken + 1 if number == at else 1
                 yield replace(request, key=(number, request.key))
                 break
         else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from magpie_align.engines.protocol import Completion, Engine, Request, Sampling
-from magpie_align.engines.stream import stream
+from magpie_align.engines.stream import TURN, stream
 from magpie_align.engines.template import Template
 from magpie_align.flow.table import Row, Table
 from magpie_align.records import Message
@@ -130,13 +130,13 @@ def write_responses(engine: Engine, step: Answering) -> Iterator[int]:
         yield step.table.done
 
 
-def write_both(engine: Engine, asking: Instructing, answering: Answering) -> Iterator[None]:
-    """Run both steps at once: every instruction is answered as soon as it is written; yields after every completion.
+def write_both(engine: Engine, asking: Instructing, answering: Answering, turn: int = TURN) -> Iterator[None]:
+    """Run both steps at once, in turns of `turn` requests; yields after every completion.
 
-    What an earlier run wrote and did not answer is answered too.
+    What an earlier run wrote and did not answer is answered first.
     """
     written: Iterable[Wanted] = asking.table.finished()
     samples, table = answering.samples, answering.table
     answering.backlog = (w for number, row in written for w in unanswered(table, number, row, samples))
     asking.then, answering.more_to_come = answering.offer, lambda: not asking.ended
-    yield from stream(engine, [asking, answering])
+    yield from stream(engine, [asking, answering], turn)

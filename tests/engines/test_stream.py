@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magpie_align.engines import Sampling
+from magpie_align.engines.protocol import Completion, Request
 from magpie_align.engines.scripted import ScriptedEngine
+from magpie_align.engines.stream import stream
 from magpie_align.engines.template import derive
 from magpie_align.errors import StageError
 from magpie_align.flow.table import WHOLE, Shard, Table, read_rows
@@ -54,13 +56,13 @@ def contents(folder) -> dict[str, bytes]:
 
 
 @settings(max_examples=30, deadline=None)
-@given(stops=st.lists(st.integers(0, 40), max_size=4), window=st.integers(1, 9))
-def test_one_stream_makes_the_files_of_two_runs_however_often_it_is_broken_off(tmp_path_factory, stops, window):
+@given(stops=st.lists(st.integers(0, 40), max_size=4), window=st.integers(1, 9), turn=st.integers(1, 30))
+def test_one_stream_makes_the_files_of_two_runs_however_often_it_is_broken_off(tmp_path_factory, stops, window, turn):
     expected = separately(tmp_path_factory.mktemp("two"))
     folder = tmp_path_factory.mktemp("one")
     for stop in [*stops, None]:
         asked, answered = tables(folder)
-        running = write_both(ScriptedEngine(script, LLAMA, window=window), *steps(asked, answered))
+        running = write_both(ScriptedEngine(script, LLAMA, window=window), *steps(asked, answered), turn)
         for count, _ in enumerate(running):
             if count == stop:
                 break
@@ -70,13 +72,50 @@ def test_one_stream_makes_the_files_of_two_runs_however_often_it_is_broken_off(t
     assert contents(folder) == expected
 
 
-def test_answers_start_at_once_and_few_instructions_wait(tmp_path):
+@pytest.mark.parametrize("turn", [1, 8])
+def test_answers_start_while_instructions_come_and_no_more_wait_than_a_turn_and_what_runs(tmp_path, turn):
     asked, answered = tables(tmp_path)
-    waiting = []
-    for _ in write_both(ScriptedEngine(script, LLAMA, window=4), *steps(asked, answered)):
+    waiting, both = [], []
+    for _ in write_both(ScriptedEngine(script, LLAMA, window=4), *steps(asked, answered), turn):
         waiting.append(asked.done * SAMPLES - answered.done)
-    assert answered.done == ROWS * SAMPLES
-    assert max(waiting) <= 4 * SAMPLES + 4
+        both.append(answered.done > 0 and asked.done < ROWS)
+    assert answered.done == ROWS * SAMPLES and any(both)
+    assert max(waiting) <= (4 + turn) * SAMPLES + 4
+
+
+def test_steps_take_turns_so_that_a_batch_is_mostly_of_one_kind():
+    class Feeding:
+        """Twelve requests; or as many as the first step has been given completions of."""
+
+        def __init__(self, feeds: "Feeding | None" = None) -> None:
+            self.feeds, self.ready = feeds, 12 if feeds is None else 0
+
+        def requests(self):
+            for number in range(12):
+                while number >= self.ready:
+                    yield None
+                yield Request(number)
+
+        def accept(self, done):
+            for other in order:
+                if other.feeds is self:
+                    other.ready += 1
+
+        def lose(self, key):
+            raise AssertionError
+
+    asked = Feeding()
+    order, seen = [asked, Feeding(asked)], []
+
+    class Echo:
+        def generate(self, requests):
+            for request in requests:
+                if request:
+                    seen.append(request.key[0])
+                    yield Completion(request.key, "", finish="stop")
+
+    list(stream(Echo(), order, turn=5))
+    assert seen == [0] * 5 + [1] * 5 + [0] * 5 + [1] * 5 + [0] * 2 + [1] * 2
 
 
 @given(st.integers(1, 9), st.randoms(use_true_random=False))
