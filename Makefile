@@ -6,7 +6,8 @@ VENV     ?= .venv
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
 BIN   = $(VENV)/bin
-PIP   = $(BIN)/pip install -qq --constraint .ci/constraints.txt
+# Not compiled on installing: pip would compile thousands of files, one after another, that nothing here imports.
+PIP   = $(BIN)/pip install -qq --no-compile --constraint .ci/constraints.txt
 STAMP = $(VENV)/.installed-$(HARDWARE)
 TOOLS = $(STAMP)-dev
 
