@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--max-model-len", type=int, default=512)
     parser.add_argument("--max-num-seqs", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=4, help="turns of each way")
-    parser.add_argument("--threads", type=int, default=1, help="of OpenMP; so small a model gains nothing from more")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of OpenMP; as many as a run takes")
     parser.add_argument(
         "--turn", type=int, default=0, help="requests that a step of ours goes on for; 0 is its own default"
     )
