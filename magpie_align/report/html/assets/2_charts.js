@@ -23,7 +23,7 @@ function intervals(scores) {
     // Dots, not bars: the axis need not begin at 0, and is as wide as what it shows.
     const least = Math.min(...found.map((s) => s.low)), most = Math.max(...found.map((s) => s.high)), room = Math.max(0.06 * (most - least), 0.005);
     const low = Math.max(Math.min(0, least), least - room), high = most + room;
-    const left = 176, width = 400, line = 24, height = names.length * line + 26;
+    const left = 12 + 6.2 * Math.min(30, Math.max(...names.map((name) => name.length))), width = 400, line = 24, height = names.length * line + 26;
     const x = (value) => left + ((value - low) / (high - low)) * (width - left - 12);
     const grid = ticks(100 * low, 100 * high, 4).map((t) => svg("g", {}, [
       svg("line", { x1: x(t / 100), x2: x(t / 100), y1: 4, y2: height - 20, class: "axis" }), label(x(t / 100), height - 6, short(t), "middle", true)]));
