@@ -5,6 +5,8 @@ vLLM load like any other.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +103,10 @@ def save(trainer: Any, out: Path) -> None:
     trainer.save_model(str(out / FOLDER))
     (out / FOLDER / "training_args.bin").unlink(missing_ok=True)
     if trainer.accelerator.is_main_process:
-        _load_alone(trainer)
         trained = trainer.model.get_base_model()
         labels = {"num_labels": trained.num_labels} if hasattr(trained, "score") else {}
-        base = type(trained).from_pretrained(trained.config._name_or_path, dtype=trained.config.dtype, **labels)
+        with _loading_alone(trainer):
+            base = type(trained).from_pretrained(trained.config._name_or_path, dtype=trained.config.dtype, **labels)
         merged = PeftModel.from_pretrained(base, str(out / FOLDER)).merge_and_unload()
         merged.config.pad_token_id = trained.config.pad_token_id
         if hasattr(trained, "generation_config"):
@@ -113,9 +115,16 @@ def save(trainer: Any, out: Path) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def _load_alone(trainer: Any) -> None:
+@contextmanager
+def _loading_alone(trainer: Any) -> Iterator[None]:
     """Under ZeRO-3 every load is a common act of all processes, unless transformers is told otherwise."""
-    if trainer.is_deepspeed_enabled:
-        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+    if not trainer.is_deepspeed_enabled:
+        yield
+        return
+    from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
-        unset_hf_deepspeed_config()
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        set_hf_deepspeed_config(trainer.args.hf_deepspeed_config)

@@ -5,23 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.training import adapter, fit, preference
-from magpie_align.training.preference import PairCollator, weigh_likelihood_by_tokens
+from magpie_align.training.preference import PairCollator, rendered, weigh_likelihood_by_tokens
 from magpie_align.training.settings import CPOSettings
 from magpie_align.training.watch import weigh_by_samples
 
 
-def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: CPOSettings, work: Path, seed: int) -> Any:
+def make_trainer(
+    network: Any, tokenizer: Any, samples: Any, settings: CPOSettings, work: Path, seed: int, held: Any = None
+) -> Any:
     """TRL's trainer on token ids. It renders what it is given when it is made, so it is given its data afterwards."""
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
-    class Rendered(CPOTrainer):  # type: ignore[misc]
-        """A CPOTrainer whose data is token ids already."""
-
-        def tokenize_row(self, feature: Any, model: Any = None) -> Any:
-            return feature
-
     config = CPOConfig(**_given(settings) | fit.trl_arguments(settings, work, seed))
-    trainer = Rendered(
+    trainer = rendered(CPOTrainer)(
         model=network,
         args=config,
         train_dataset=samples.select(range(1)),
@@ -29,7 +25,7 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: CPOSettin
         data_collator=PairCollator(tokenizer.pad_token_id),
         peft_config=adapter.peft_config(settings),
     )
-    trainer.train_dataset = samples
+    trainer.train_dataset, trainer.eval_dataset = samples, held
     weigh_by_samples(trainer)
     weigh_likelihood_by_tokens(trainer, _predicted)
     return trainer

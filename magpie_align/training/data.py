@@ -79,6 +79,20 @@ def _plain(messages: Iterable[Row], where: str) -> Messages:
     return plain
 
 
+def hold_out(samples: Any, count: int) -> tuple[Any, Any]:
+    """(samples to train on, held-out samples or None): `count` of them, evenly spaced, so that no order of the rows matters.
+
+    Raises StageError where nothing would be left to train on.
+    """
+    if not count:
+        return samples, None
+    total = len(samples)
+    if total <= count:
+        raise StageError(f"there are {total} samples to train on and {count} are held out; lower holdout")
+    held = [n * total // count for n in range(count)]
+    return samples.select(sorted(set(range(total)).difference(held))), samples.select(held)
+
+
 def prepare_sft(rows: Path, chat: Chat, max_length: int, work: Path) -> Prepared:
     """Samples with `input_ids` and `labels`, cut at `max_length` tokens."""
 

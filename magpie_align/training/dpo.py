@@ -9,7 +9,9 @@ from magpie_align.training.settings import DPOSettings
 from magpie_align.training.watch import weigh_by_samples
 
 
-def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: DPOSettings, work: Path, seed: int) -> Any:
+def make_trainer(
+    network: Any, tokenizer: Any, samples: Any, settings: DPOSettings, work: Path, seed: int, held: Any = None
+) -> Any:
     """TRL's trainer on token ids. It has no setting to leave its own rendering out, so that step is taken from it."""
     from trl import DPOConfig, DPOTrainer
 
@@ -25,6 +27,7 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: DPOSettin
         model=network,
         args=config,
         train_dataset=samples,
+        eval_dataset=held,
         processing_class=tokenizer,
         peft_config=adapter.peft_config(settings),
     )

@@ -1,4 +1,4 @@
-"""What every trainer shares: settings in the words people reason in, TRL's own for all else, progress, resume, saving."""
+"""What every trainer shares: settings in the words people reason in, TRL's own for all else, progress, resume."""
 
 import dataclasses
 import os
@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magpie_align.errors import AgainError, ConfigError, StageError, suggest
+from magpie_align.errors import AgainError, StageError, suggest
 from magpie_align.training import adapter
-from magpie_align.training.chat import Chat
 from magpie_align.training.checkpoints import newest_checkpoint
-from magpie_align.training.distributed import Distributed, distributed_arguments, is_first, processes
+from magpie_align.training.distributed import Distributed, distributed_arguments, processes
 from magpie_align.training.order import hold_order
 from magpie_align.training.packing import packed_attention
 from magpie_align.training.series import NAME as SERIES
@@ -20,7 +19,6 @@ from magpie_align.training.stopping import conduct, stoppable
 from magpie_align.training.watch import watch_loss
 
 Progress = Callable[..., None]
-QUESTION = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
 
 def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str, Any]:
@@ -43,6 +41,7 @@ def trl_arguments(settings: TrainingSettings, work: Path, seed: int) -> dict[str
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": settings.micro_batch_size,
+        "per_device_eval_batch_size": settings.micro_batch_size,
         "gradient_accumulation_steps": settings.batch_size // per_step,
         "max_length": settings.max_length,
         "warmup_steps": settings.warmup,
@@ -147,35 +146,3 @@ def load_tokenizer(folder: Path, pad_token: str | None = None) -> Any:
     if tokenizer.pad_token is None:
         raise StageError(f"the tokenizer of {folder} has no pad token; name one with `pad_token: ...`")
     return tokenizer
-
-
-def save(trainer: Any, tokenizer: Any, out: Path) -> None:
-    """A plain folder that transformers and vLLM load; generation ends where the chat template ends an assistant turn.
-
-    To be called in every process: the weights may be divided among them.
-    """
-    if hasattr(trainer.model, "generation_config"):
-        trainer.model.generation_config.eos_token_id = list(_stops(tokenizer))
-        trainer.model.generation_config.pad_token_id = tokenizer.pad_token_id
-    if trainer.is_fsdp_enabled:
-        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    if adapter.is_adapted(trainer.model):
-        adapter.save(trainer, out)
-    else:
-        trainer.save_model(str(out))
-    if is_first():
-        tokenizer.save_pretrained(out)
-        trainer.series.save(out)
-        (out / "training_args.bin").unlink(missing_ok=True)
-    trainer.accelerator.wait_for_everyone()
-
-
-def _stops(tokenizer: Any) -> tuple[int, ...]:
-    """The ids that end a generation. A template out of which no prompt can be cut for Magpie can still be trained with."""
-    from magpie_align.engines.template import derive
-
-    try:
-        return derive(tokenizer).stop_ids
-    except ConfigError:
-        (turn,) = Chat(tokenizer).shape(QUESTION)[0].turns
-        return tuple(dict.fromkeys([tokenizer.eos_token_id, turn.end_id]))

@@ -55,7 +55,9 @@ def _orders(count: int, batch_size: int, seed: int) -> tuple[Any, Any]:
     return np.random.default_rng(seed).permutation(count), first + (places - first + 1) % length
 
 
-def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: KTOSettings, work: Path, seed: int) -> Any:
+def make_trainer(
+    network: Any, tokenizer: Any, samples: Any, settings: KTOSettings, work: Path, seed: int, held: Any = None
+) -> Any:
     """TRL's trainer on the token ids of pairs, each of which makes two samples."""
     from trl import KTOConfig, KTOTrainer
 
@@ -99,6 +101,7 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: KTOSettin
         model=network,
         args=config,
         train_dataset=unpair(samples, settings.batch_size, seed, work / "data" / "unpaired.arrow"),
+        eval_dataset=unpair(held, 2 * len(held), seed, work / "data" / "held.arrow") if held else None,
         processing_class=tokenizer,
         peft_config=adapter.peft_config(settings),
     )

@@ -102,7 +102,17 @@ def hold_order(trainer: Any) -> None:
 def filled(trainer: Any) -> bool:
     """Whether the micro batch that a trainer took last is a filler."""
     order: Order | None = getattr(trainer, "order", None)
-    return order is not None and order.ends_in_filler and bool(trainer.accelerator.gradient_state.end_of_dataloader)
+    return order is not None and order.ends_in_filler and _ended(trainer)
+
+
+def evaluating(trainer: Any) -> bool:
+    """Whether held-out samples are being looked at, all of them as one step."""
+    return bool(getattr(trainer, "evaluating", False))
+
+
+def _ended(trainer: Any) -> bool:
+    """Whether the last micro batch of an epoch, or of the held-out samples, has been taken."""
+    return evaluating(trainer) or bool(trainer.accelerator.gradient_state.end_of_dataloader)
 
 
 @contextmanager
@@ -116,24 +126,27 @@ def heard(trainer: Any, counts: bool) -> Iterator[None]:
 
 
 def _gather_unequal(trainer: Any) -> None:
-    """Let a trainer gather figures of each sample where processes have unequal numbers of them: in the last step of an epoch."""
+    """Let a trainer gather figures where processes have unequal numbers of samples, or none that count: in the last step of an
+    epoch and in that of held-out samples. No sample comes twice, so what is gathered for figures is all of them.
+    """
     import torch
 
     accelerator = trainer.accelerator
     gather = accelerator.gather
 
     def gathered(data: Any) -> Any:
-        ending = trainer.model.training and accelerator.gradient_state.end_of_dataloader
-        if not ending or not isinstance(data, torch.Tensor) or not data.ndim:
+        ending = evaluating(trainer) or (trainer.model.training and _ended(trainer))
+        if not ending or not isinstance(data, torch.Tensor):
             return gather(data)
-        mine = 0 if getattr(trainer, "unheard", False) else len(data)
+        rows = data if data.ndim else data[None]
+        mine = 0 if getattr(trainer, "unheard", False) else len(rows)
         sizes = gather(torch.tensor([mine], device=data.device)).tolist()
-        room = data.new_zeros(max(sizes), *data.shape[1:])
-        room[:mine] = data[:mine]
+        room = rows.new_zeros(max(sizes), *rows.shape[1:])
+        room[:mine] = rows[:mine]
         parts = gather(room).split(max(sizes))
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
-    accelerator.gather = gathered
+    accelerator.gather, accelerator.gather_for_metrics = gathered, lambda data, *_, **__: gathered(data)
 
 
 def _loader(trainer: Any) -> Any:

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from magpie_align.training import adapter, fit, preference
-from magpie_align.training.preference import PairCollator, weigh_likelihood_by_tokens
+from magpie_align.training.preference import PairCollator, rendered, weigh_likelihood_by_tokens
 from magpie_align.training.settings import ORPOSettings
 from magpie_align.training.watch import weigh_by_samples
 
 
-def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: ORPOSettings, work: Path, seed: int) -> Any:
+def make_trainer(
+    network: Any, tokenizer: Any, samples: Any, settings: ORPOSettings, work: Path, seed: int, held: Any = None
+) -> Any:
     """TRL's trainer on token ids. It renders what it is given when it is made, so it is given its data afterwards."""
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    class Rendered(ORPOTrainer):  # type: ignore[misc]
-        """An ORPOTrainer whose data is token ids already."""
-
-        def tokenize_row(self, feature: Any, model: Any = None) -> Any:
-            return feature
-
     given = {"beta": settings.beta, "remove_unused_columns": False}
     config = ORPOConfig(**given | fit.trl_arguments(settings, work, seed))
-    trainer = Rendered(
+    trainer = rendered(ORPOTrainer)(
         model=network,
         args=config,
         train_dataset=samples.select(range(1)),
@@ -33,7 +29,7 @@ def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: ORPOSetti
         data_collator=PairCollator(tokenizer.pad_token_id),
         peft_config=adapter.peft_config(settings),
     )
-    trainer.train_dataset = samples
+    trainer.train_dataset, trainer.eval_dataset = samples, held
     weigh_by_samples(trainer)
     weigh_likelihood_by_tokens(trainer, _predicted)
     return trainer

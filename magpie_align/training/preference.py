@@ -9,11 +9,12 @@ from typing import Any
 
 from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
+from magpie_align.training.holdout import HeldOut
 from magpie_align.training.order import filled
 from magpie_align.training.settings import TrainingSettings
 
-MakeTrainer = Callable[[Any, Any, Any, Any, Path, int], Any]
-"""(network, tokenizer, samples, settings, work, seed) -> a trainer of TRL."""
+MakeTrainer = Callable[[Any, Any, Any, Any, Path, int, Any], Any]
+"""(network, tokenizer, samples, settings, work, seed, held-out samples) -> a trainer of TRL."""
 
 
 def train(
@@ -36,11 +37,33 @@ def train(
     prepared = data.prepare_dpo(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     adapter.check_targets(network, settings)
-    trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
+    samples, held = data.hold_out(prepared.dataset, settings.holdout)
+    trainer = make_trainer(network, tokenizer, samples, settings, work, seed, held)
+    held_out = HeldOut(trainer, tokenizer, settings, work)
     logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
-    fit.save(trainer, tokenizer, out)
+    held_out.save(out)
     figures = {"pairs": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
-    return {**figures, "margin": logged.get("rewards/margins"), **prepared.figures(), "speed": logged["speed"]}
+    figures |= {"margin": logged.get("rewards/margins"), **held_out.figures()}
+    return {**figures, **prepared.figures(), "speed": logged["speed"]}
+
+
+def rendered(trainer: Any) -> Any:
+    """TRL's trainer of CPO or ORPO for data that is token ids already, which keeps the figures of held-out samples apart."""
+
+    class Rendered(trainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: Any, model: Any = None) -> Any:
+            return feature
+
+        def _phase(self) -> str:
+            return "train" if self.model.training else "eval"
+
+        def get_batch_loss_metrics(self, model: Any, batch: Any, **_: Any) -> Any:
+            return super().get_batch_loss_metrics(model, batch, train_eval=self._phase())
+
+        def store_metrics(self, metrics: Any, **_: Any) -> None:
+            super().store_metrics(metrics, train_eval=self._phase())
+
+    return Rendered
 
 
 class PairCollator:

@@ -6,6 +6,7 @@ from typing import Any
 from magpie_align.errors import StageError
 from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
+from magpie_align.training.holdout import HeldOut
 from magpie_align.training.settings import RewardModelSettings
 from magpie_align.training.watch import weigh_by_samples
 
@@ -45,8 +46,8 @@ def train(
         peft_config=adapter.peft_config(settings, "SEQ_CLS"),
     )
     weigh_by_samples(trainer)
+    held_out = HeldOut(trainer, tokenizer, settings, work)
     logged = fit.run_trainer(trainer, dataset, work, progress, settings.distributed)
-    fit.save(trainer, tokenizer, out)
-    accuracy = trainer.evaluate()["eval_accuracy"]
-    figures = {"pairs": len(kept), "loss": logged.get("loss"), "held-out accuracy": accuracy}
-    return figures | prepared.figures() | {"speed": logged["speed"]}
+    held_out.save(out)
+    figures = {"pairs": len(kept), "loss": logged.get("loss"), "held-out accuracy": held_out.measured["eval_accuracy"]}
+    return figures | held_out.figures() | prepared.figures() | {"speed": logged["speed"]}

@@ -4,13 +4,15 @@ A line holds what TRL logs (loss, grad_norm, learning_rate; rewards/margins and 
 
 tokens              of the step, over all processes, padding left out
 filled              the share of computed positions that hold a token
-seconds             of the step, without writing checkpoints
+seconds             of the step, without writing checkpoints and evaluating
 tokens_per_second   of one process, that is, one GPU
 mfu                 see `magpie_align.training.mfu`; null where the device's peak is not known
 memory_gb           the most that a process ever held: on its GPU, or in the machine's memory where it has none
+eval_loss, eval_…   of the held-out samples, where they were looked at behind this step
 """
 
 import json
+import os
 import resource
 import shutil
 import time
@@ -20,7 +22,7 @@ from typing import Any
 
 from magpie_align.training.distributed import is_first
 from magpie_align.training.mfu import Cost, peak
-from magpie_align.training.order import filled
+from magpie_align.training.order import evaluating, filled
 
 NAME = "training.jsonl"
 RECENT = 10
@@ -39,8 +41,9 @@ class Series:
 
         def counted(*args: Any) -> Any:
             batches, number = collect(*args)
-            for counts in map(count, batches[:-1] if filled(self._trainer) else batches):
-                self._counts = [a + b for a, b in zip(self._counts, counts, strict=True)]
+            if not evaluating(trainer):
+                for counts in map(count, batches[:-1] if filled(trainer) else batches):
+                    self._counts = [a + b for a, b in zip(self._counts, counts, strict=True)]
             return batches, number
 
         trainer.get_batch_samples = counted
@@ -59,9 +62,13 @@ class Series:
             def on_save(self, *_: Any, **__: Any) -> None:
                 series._since = time.monotonic()
 
+            on_evaluate = on_save
+
             def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
                 if logs and "loss" in logs:
                     series._add(state, logs)
+                elif logs and "eval_loss" in logs and is_first():
+                    series._add_held_out(state.global_step, logs)
 
         return Write()
 
@@ -69,9 +76,8 @@ class Series:
         """Drop what a killed run wrote after its last checkpoint."""
         self._since = time.monotonic()
         if is_first():
-            kept = [line for line in self._lines() if line["step"] <= step]
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._write([line for line in self._lines() if line["step"] <= step])
 
     def _add(self, state: Any, logs: dict[str, Any]) -> None:
         import torch
@@ -95,6 +101,19 @@ class Series:
         told = {"loss": float(logs["loss"]), "tokens/s": round(speed)}
         self._progress(state.global_step, state.max_steps, unit="steps", **told)
 
+    def _add_held_out(self, step: int, logs: dict[str, Any]) -> None:
+        """Beside the figures of the step behind which the held-out samples were looked at."""
+        lines = list(self._lines())
+        if not lines or lines[-1]["step"] != step:
+            lines.append({"step": step})
+        lines[-1] |= {name: value for name, value in _numbers(logs).items() if name.startswith("eval_")}
+        self._write(lines)
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        scratch = self._file.with_suffix(".tmp")
+        scratch.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(scratch, self._file)
+
     def _lines(self) -> Iterator[dict[str, Any]]:
         if self._file.exists():
             for line in self._file.read_text().splitlines():
@@ -112,7 +131,7 @@ class Series:
         return logged | {"speed": self._speed()}
 
     def _speed(self) -> dict[str, Any]:
-        lines = list(self._lines())
+        lines = [line for line in self._lines() if "seconds" in line]
         seconds = sum(line["seconds"] for line in lines)
         if not seconds:
             return {}

@@ -30,6 +30,10 @@ _SET_BY = {
     "chat_template_path": "template",
     "output_dir": "store",
     "cpo_alpha": "likelihood_weight",
+    "per_device_eval_batch_size": "micro_batch_size",
+    "eval_strategy": "holdout",
+    "eval_steps": "evaluations",
+    "load_best_model_at_end": "keep",
     "simpo_gamma": "margin",
     **{
         name: name
@@ -55,6 +59,12 @@ _FIXED = {
     "packing_strategy": "packing never cuts a sample or mixes two",
     "truncation_mode": "what is longer than max_length is cut at its end, and counted",
     "model_init_kwargs": "the model is loaded before TRL sees it; `weights`, `attention` and `adapter` say how",
+    **dict.fromkeys(
+        ("metric_for_best_model", "greater_is_better"), "`keep: best` goes by the loss of the held-out rows"
+    ),
+    **dict.fromkeys(
+        ("eval_delay", "eval_on_start"), "held-out rows are evaluated `evaluations` times, evenly over the training"
+    ),
     **dict.fromkeys(
         ("dataset_text_field", "dataset_kwargs", "eval_packing"), "the data is rendered before TRL sees it"
     ),
@@ -126,6 +136,11 @@ class TrainingSettings(Settings):
     compile: Runtime[bool] = Field(False, description="torch.compile")
     pad_token: str | None = Field(None, description="for a tokenizer that has none, one of its own tokens")
     adapter: AdapterSettings | None = Field(None, description="train an adapter and not all weights")
+    holdout: int = Field(0, ge=0, description="samples kept from training, of which the loss is measured")
+    evaluations: int = Field(4, gt=0, description="how often it is measured, evenly spaced, at the end as well")
+    keep: Literal["last", "best"] = Field(
+        "last", description="the model to end with; best: of the lowest held-out loss"
+    )
     checkpoints: Runtime[int] = Field(4, ge=0, description="how often the state is saved on the way")
     distributed: Runtime[Distributed] = Distributed()
     skip_checks: Runtime[list[Check]] = Field([], description="proofs on tokenizer and data that may fail")
@@ -143,6 +158,10 @@ class TrainingSettings(Settings):
         if self.adapter and self.adapter.quantization and self.distributed.kind in ("zero3", "fsdp2"):
             own.append(
                 f"adapter.quantization: a base in 4 bits cannot be divided by {self.distributed.kind}; set `distributed: {{kind: ddp}}`"
+            )
+        if self.keep == "best" and not self.holdout:
+            own.append(
+                "keep: best goes by the loss of held-out samples, and none are held out; set `holdout: 200`, or `keep: last`"
             )
         if self.distributed.offload and self.distributed.stage and self.weights == "bfloat16":
             own.append(
@@ -235,7 +254,7 @@ class CPOSettings(TrainingSettings):
 
 
 class RewardModelSettings(TrainingSettings):
-    """`holdout` pairs are kept from training to measure how often the chosen response gets the higher reward."""
+    """The held-out pairs also measure how often the chosen response gets the higher reward."""
 
     learning_rate: float = 1e-5
-    holdout: int = 200
+    holdout: int = Field(200, gt=0, description="pairs kept from training, the first ones")

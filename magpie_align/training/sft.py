@@ -5,6 +5,7 @@ from typing import Any
 
 from magpie_align.training import adapter, check, data, fit
 from magpie_align.training.chat import Chat
+from magpie_align.training.holdout import HeldOut
 from magpie_align.training.packing import efficiency, pack
 from magpie_align.training.settings import SFTSettings
 
@@ -32,26 +33,31 @@ def train(
     prepared = data.prepare_sft(rows, Chat(tokenizer), settings.max_length, work / "data")
     network = AutoModelForCausalLM.from_pretrained(model, **fit.loading(settings, seed))
     adapter.check_targets(network, settings)
-    trainer = make_trainer(network, tokenizer, prepared.dataset, settings, work, seed)
+    samples, held = data.hold_out(prepared.dataset, settings.holdout)
+    trainer = make_trainer(network, tokenizer, samples, settings, work, seed, held)
+    held_out = HeldOut(trainer, tokenizer, settings, work)
     logged = fit.run_trainer(trainer, prepared.dataset, work, progress, settings.distributed)
-    fit.save(trainer, tokenizer, out)
+    held_out.save(out)
     figures = {"rows": prepared.counts["rows"], "steps": trainer.state.global_step, "loss": logged.get("loss")}
     if settings.packing:
         figures["packing efficiency"] = round(efficiency(trainer.train_dataset, settings.max_length), 4)
-    return figures | prepared.figures() | {"speed": logged["speed"]}
+    return figures | held_out.figures() | prepared.figures() | {"speed": logged["speed"]}
 
 
-def make_trainer(network: Any, tokenizer: Any, samples: Any, settings: SFTSettings, work: Path, seed: int) -> Any:
+def make_trainer(
+    network: Any, tokenizer: Any, samples: Any, settings: SFTSettings, work: Path, seed: int, held: Any = None
+) -> Any:
     """TRL's trainer, given token ids and labels so that it renders, cuts and masks nothing itself."""
     from trl import SFTConfig, SFTTrainer
 
     given = {"packing": settings.packing, "dataset_kwargs": {"skip_prepare_dataset": True}}
     config = SFTConfig(**given | fit.trl_arguments(settings, work, seed))
-    dataset = pack(samples, settings.max_length) if settings.packing else samples
+    train, evaluation = (pack(s, settings.max_length) if settings.packing and s else s for s in (samples, held))
     return SFTTrainer(
         model=network,
         args=config,
-        train_dataset=dataset,
+        train_dataset=train,
+        eval_dataset=evaluation,
         processing_class=tokenizer,
         peft_config=adapter.peft_config(settings),
     )

@@ -26,7 +26,7 @@ def weigh_by_samples(trainer: Any) -> None:
         return batches, count
 
     def weighed(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        weight = weights.pop(0) if model.training else 1.0
+        weight = weights.pop(0)
         with heard(trainer, weight > 0):
             result = compute(model, inputs, *args, **kwargs)
         return (result[0] * weight, *result[1:]) if isinstance(result, tuple) else result * weight

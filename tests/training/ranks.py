@@ -1,10 +1,10 @@
 """One process against two, spread in every way: the same losses, step by step, and the same model.
 
-    python -m tests.training.ranks [--kinds ddp,zero2,zero3,fsdp2] [--ways sft,packed,dpo] [--steps 50] [--vllm] [--interrupt]
+    python -m tests.training.ranks [--kinds ddp,zero2,zero3,fsdp2] [--ways sft,packed,dpo,lora] [--steps 50] [--vllm] [--interrupt]
 
-A miniature, float32, the same global batch, an epoch that does not divide. The last line is a JSON object: for each way and
-kind the largest relative difference of a loss, and of a logit of the model as transformers (and vLLM) loads it. Exit code 0 if
-no loss differs by more than 1e-3. With --interrupt each is also asked to stop in the middle and resumed, and its losses compared
+A miniature, float32, the same global batch, an epoch that does not divide, five samples held out. The last line is a JSON object:
+for each way and kind the largest relative difference of a loss, of one of the held-out samples, and of a logit of the model (the
+one that is best on them) as transformers (and vLLM) loads it. Exit code 0 if no loss differs by more than 1e-3. With --interrupt each is also asked to stop in the middle and resumed, and its losses compared
 with its own.
 """
 
@@ -28,10 +28,10 @@ from magpie_align.flow.table import write_rows
 from magpie_align.training import dpo, sft
 from magpie_align.training.distributed import Distributed, is_first
 from magpie_align.training.processes import train_spread
-from magpie_align.training.settings import DPOSettings, SFTSettings
+from magpie_align.training.settings import AdapterSettings, DPOSettings, SFTSettings
 from tests.training.conftest import chats, make_model, pairs
 
-BATCH, WIDTH = 8, 192
+BATCH, WIDTH, HELD = 8, 192, 5
 KINDS = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 Curve = list[dict[str, float]]
 
@@ -44,10 +44,11 @@ def settings(way: str, distributed: Distributed, **given: Any) -> SFTSettings | 
     """Those of a short training; two processes take micro batches of half the size of one, which change nothing either."""
     micro = {"micro_batch_size": 1 if way == "packed" else 4 // (distributed.count() * distributed.nodes)}
     common = {"learning_rate": 1e-3, "batch_size": BATCH, "precision": "float32", "checkpoints": 0, "warmup": 2}
+    common |= {"holdout": HELD, "evaluations": 2, "keep": "best"}
     common |= {"distributed": distributed, "max_length": WIDTH, **micro, **given}
     if way == "dpo":
         return DPOSettings(beta=0.5, **common)
-    return SFTSettings(packing=way == "packed", **common)
+    return SFTSettings(packing=way == "packed", adapter=AdapterSettings(r=4) if way == "lora" else None, **common)
 
 
 def two(kind: Any, nodes: bool, **given: Any) -> Distributed:
@@ -63,7 +64,7 @@ def two(kind: Any, nodes: bool, **given: Any) -> Distributed:
 
 def rows(way: str, steps: int, folder: Path) -> Path:
     """As many rows as make so many steps, the last of them short; packed, where some two chats fill a sequence, at least so many."""
-    count = ((steps - 1) * BATCH + 3) * (5 if way == "packed" else 2) // 2
+    count = ((steps - 1) * BATCH + 3) * (5 if way == "packed" else 2) // 2 + HELD
     if not folder.exists():
         write_rows(folder, pa.Table.from_pylist(pairs(count) if way == "dpo" else chats(count)))
     return folder
@@ -116,8 +117,9 @@ def curve(out: Path) -> Curve:
 
 def apart(one: Curve, other: Curve, name: str = "loss") -> float:
     """The largest relative difference of a figure of two curves."""
-    assert [line["step"] for line in one] == [line["step"] for line in other]
-    return max(abs(a[name] - b[name]) / abs(a[name]) for a, b in zip(one, other, strict=True))
+    ours, others = ([line for line in lines if name in line] for lines in (one, other))
+    assert ours and [line["step"] for line in ours] == [line["step"] for line in others]
+    return max(abs(a[name] - b[name]) / abs(a[name]) for a, b in zip(ours, others, strict=True))
 
 
 def logits(out: Path, ids: list[int]) -> Any:
@@ -159,7 +161,7 @@ def vllm_apart(out: Path, ids: list[int]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--ways", default="sft,packed,dpo")
+    parser.add_argument("--ways", default="sft,packed,dpo,lora")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--offload", action="store_true")
     parser.add_argument("--interrupt", action="store_true")
@@ -190,6 +192,7 @@ def main() -> int:
                 )
                 before = alone(way)
                 found[f"{way} {kind} loss"] = apart(before, ours)
+                found[f"{way} {kind} held-out loss"] = apart(before, ours, "eval_loss")
                 expected, got = logits(folder / f"{way}-1", ids), logits(out, ids)
                 found[f"{way} {kind} logits"] = ((expected - got).abs().max() / expected.abs().max()).item()
                 if args.vllm:
@@ -200,7 +203,9 @@ def main() -> int:
                         way, model, data, out.with_name(out.name + "-cut"), settings(way, distributed, **number)
                     )
                     found[f"{way} {kind} resumed loss"] = apart(ours, again)
-                said = "  ".join(f"{k.split()[-1]} {v:.1e}" for k, v in found.items() if k.startswith(f"{way} {kind} "))
+                said = "  ".join(
+                    f"{k.split(maxsplit=2)[-1]} {v:.1e}" for k, v in found.items() if k.startswith(f"{way} {kind} ")
+                )
                 print(
                     f"{way:<8}{kind:<8}{len(ours)} steps  {before[0]['loss']:.4f} -> {before[-1]['loss']:.4f}  {said}",
                     flush=True,

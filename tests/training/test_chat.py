@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from magpie_align.engines.template import derive
 from magpie_align.errors import ConfigError, StageError
 from magpie_align.training.chat import Chat
-from magpie_align.training.fit import _stops
+from magpie_align.training.saving import stops
 from tests.synthesis.families import BUILDERS, CHATML, IM, byte_level, family
 
 END = {
@@ -136,4 +136,4 @@ def test_a_trained_model_ends_its_turns_also_where_no_prompt_can_be_cut_for_magp
     tokenizer = byte_level(IM, CHATML.replace("m.content", "m.content | replace('<b>', '')"), None, "<|endoftext|>")
     with pytest.raises(ConfigError, match="rewrites texts such as"):
         derive(tokenizer)
-    assert tokenizer.convert_ids_to_tokens(_stops(tokenizer)) == ["<|endoftext|>", "<|im_end|>"]
+    assert tokenizer.convert_ids_to_tokens(stops(tokenizer)) == ["<|endoftext|>", "<|im_end|>"]

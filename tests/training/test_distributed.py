@@ -96,10 +96,12 @@ def test_two_processes_train_as_one_does(model: Path, tmp_path: Path) -> None:
         after = ranks.curve(tmp_path / f"{way}-2")
         assert len(before) == 4 and figures[way]["steps"] == 4
         assert ranks.apart(before, after) < 1e-4 and ranks.apart(before, after, "grad_norm") < 1e-3
+        assert ranks.apart(before, after, "eval_loss") < 1e-4 and figures[way]["held out"]["step"] == 4
         if way == "dpo":
             assert [line["rewards/margins"] for line in after] == pytest.approx(
                 [line["rewards/margins"] for line in before], rel=1e-3, abs=1e-5
             )
+            assert ranks.apart(before, after, "eval_rewards/margins") < 1e-3
         expected, found = (ranks.logits(tmp_path / name, list(range(20, 60))) for name in (way, f"{way}-2"))
         assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
     assert figures["sft"]["speed"]["memory_gb"] > 0 and figures["sft"]["speed"]["mfu"] is None
