@@ -76,10 +76,11 @@ kill-resume: install
 	$(BIN)/python tests/loop/kill_synthesis.py --kills 50 --engine vllm
 
 # A training in two processes against one, under every launcher: the same losses over 50 steps, the same model in transformers and
-# vLLM; and interrupted and resumed.
+# vLLM; interrupted and resumed; and offloaded.
 ranks: $(TOOLS)
 	$(BIN)/python -m tests.training.ranks --vllm
 	$(BIN)/python -m tests.training.ranks --ways sft --interrupt
+	$(BIN)/python -m tests.training.ranks --ways sft --kinds zero2,zero3,fsdp2 --offload
 
 # A training interrupted at ten random steps and resumed: every bit the same.
 interrupted: $(TOOLS)
