@@ -167,18 +167,21 @@ def _macro(
     key: Mapping[str, Any],
     counts: Mapping[str, int],
 ) -> Scored:
-    """The weighted mean over the five groups with a bootstrap interval over sessions."""
+    low, high = macro_interval(values, known)
+    return scored(task, "task_macro", value, low / unit, high / unit, len(values), key, None, counts)
+
+
+def macro_interval(
+    values: Mapping[str, float], known: Mapping[str, Sequence[str]], rounds: int = ROUNDS
+) -> tuple[float, float]:
+    """The 95% interval of the weighted mean over the five groups, by a bootstrap over sessions."""
     sessions, names = list(values), list(WEIGHTS)
     member = np.array([[name in known[session] for name in names] for session in sessions], dtype=float)
     gains = np.array([values[session] for session in sessions])
-    drawn = np.random.default_rng(0).multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), ROUNDS)
+    drawn = np.random.default_rng(0).multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), rounds)
     sums, sizes = drawn @ (member * gains[:, None]), drawn @ member
     # A draw without any session of a group has no macro average; with the real set's hundreds in each there is none.
-    means = (
-        (sums / np.where(sizes > 0, sizes, np.nan))
-        @ np.array([WEIGHTS[name] for name in names])
-        / sum(WEIGHTS.values())
-    )
+    weights = np.array([WEIGHTS[name] for name in names])
+    means = (sums / np.where(sizes > 0, sizes, np.nan)) @ weights / weights.sum()
     whole = means[~np.isnan(means)]
-    low, high = percentiles(whole / unit) if len(whole) else (-np.inf, np.inf)
-    return scored(task, "task_macro", value, low, high, len(sessions), key, None, counts)
+    return percentiles(whole) if len(whole) else (-np.inf, np.inf)
