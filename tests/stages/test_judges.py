@@ -16,6 +16,7 @@ from magpie_align.evaluation.alpaca_eval import win_rate
 from magpie_align.evaluation.leaderboard import Row, join
 from magpie_align.evaluation.published import published_rows
 from magpie_align.evaluation.scored import read_scored
+from magpie_align.evaluation.standing import mishaps
 from magpie_align.flow.stage import Context
 from magpie_align.recipe import check, packaged, stage_class
 from magpie_align.stages._leaderboard import training_settings
@@ -142,6 +143,22 @@ def test_alpaca_eval_by_the_letter_that_was_written(world: Stand, server: JudgeS
     made = world.run("a", "alpaca_eval", outputs="alpaca", baseline="alpaca_base", **written)
     (one,) = read_scored(made.out)
     assert one.items == {q: 0.5 if not gap else float(gap > 0) for q, gap in gaps(world, "alpaca").items()}
+
+
+def test_what_went_wrong_in_the_answers_is_told_beside_the_score(
+    world: Stand, server: JudgeServer, model: str, tmp_path: Path
+) -> None:
+    """Of eight answers one is empty, one is cut, one draws a special token; the judge sees no special token."""
+    engine = {"kind": "scripted", "script": "tests.evaluation.speakers:faulty"}
+    questions = question_files.alpaca(tmp_path)
+    world.run("faulty", "outputs", model=model, engine=engine, questions=questions, max_tokens=60)
+    made = world.run("a", "alpaca_eval", outputs="faulty", baseline="alpaca_base", **by(server, "alpaca_eval"))
+    assert not any("<|" in message["content"] for *_, body in server.seen for message in body["messages"])
+    assert mishaps({"ours": read_scored(made.out)}) == [
+        ("ours", "alpaca_eval", "answers cut at the token limit", 1, 8),
+        ("ours", "alpaca_eval", "empty answers", 1, 8),
+        ("ours", "alpaca_eval", "answers ended by a special token that does not stop the model", 1, 8),
+    ]
 
 
 def test_length_control_on_the_same_annotations(world: Stand, server: JudgeServer, tmp_path: Path) -> None:
