@@ -48,16 +48,21 @@ def _show_leaderboard(rows: "list[Row]", output: Path) -> None:
 
 
 def show_reports(plan: "Plan", command: str = "", only: str | None = None) -> None:
-    """Copy each report (or only that of one stage) beside the recipe, print it, write the page of the run, name the report last."""
+    """Copy each report (or only that of one stage) beside the recipe, print it, write the page of the run, name the report last.
+
+    Where a recipe has several, each has a folder of its stage's name.
+    """
     from magpie_align.pricing.verb import keep_costs
 
-    last = plan.recipe.output
-    for node in plan.nodes:
-        if node.stage.produces == "report" and only in (None, node.name):
-            for file in sorted(node.artifact.data.iterdir()):
-                shutil.copy(file, plan.recipe.output / file.name)
-            last = plan.recipe.output / "report.md"
-            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last)
+    output = plan.recipe.output
+    reports = [node for node in plan.nodes if node.stage.produces == "report"]
+    last = output
+    for node in reports:
+        if only in (None, node.name):
+            folder = output if len(reports) == 1 else output / node.name
+            shutil.copytree(node.artifact.data, folder, dirs_exist_ok=True)
+            last = folder / "report.md"
+            keep_costs(plan.nodes, plan.recipe.resources, plan.recipe.assume, last, output)
             print(f"\n{last.read_text()}")
     if last.suffix:
         print(f"page: {_write_page(plan, command)}")

@@ -36,6 +36,11 @@ class Question:
         """All that is asked, for telling question sets apart; of one plain turn, that turn."""
         return "\n\n".join([*(message.content for message in self.history), *self.turns])
 
+    @property
+    def opening(self) -> str:
+        """The first message of the chat."""
+        return self.history[0].content if self.history else self.turns[0]
+
     def chat(self, answers: Iterable[str], turn: int) -> tuple[Message, ...]:
         """The chat up to the user's `turn` (from 0), the turns before it answered by `answers`."""
         said = list(self.history)

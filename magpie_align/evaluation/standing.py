@@ -16,6 +16,8 @@ COUNTS = {
     "truncated": "answers cut at the token limit",
     "empty": "empty answers",
     "shortened": "prompts that lost their start",
+    "special_token": "answers ended by a special token that does not stop the model",
+    "error": "questions without an answer, judged as empty ones",
 }
 """What may go wrong, in words; what an evaluation counts besides is shown by its own name."""
 _HASHES = ("questions", "prompts", "judge_prompt_hash")

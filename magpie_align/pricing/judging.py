@@ -27,4 +27,5 @@ def judge_money(node: Node, outputs: Made) -> Span | None:
     if known is None or outputs.rows is None:
         return None
     ratios = endpoint.price_in / known.price_in, endpoint.price_out / known.price_out
-    return outputs.rows * known.dollars * Span(min(ratios), max(ratios)) * (stage.repeats / known.questions)
+    twice = 2 if getattr(stage, "seats", "drawn") == "both" else 1
+    return outputs.rows * known.dollars * Span(min(ratios), max(ratios)) * (twice * stage.repeats / known.questions)

@@ -43,11 +43,11 @@ def show_costs(
     return price.refusals(told)
 
 
-def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, report: Path) -> None:
-    """What each stage was predicted to take and took: at the end of the report, and as `costs.json` beside it."""
+def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, report: Path, folder: Path) -> None:
+    """What each stage was predicted to take and took: at the end of the report, and as `costs.json` in the run's folder."""
     basis, _ = price.choose(nodes, given, assume)
     compared = price.comparisons(nodes, basis)
     figures = {"resources": basis.resources.model_dump(), "stages": [asdict(one) for one in compared]}
-    (report.parent / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / "costs.json").write_text(json.dumps(figures, indent=1) + "\n")
     with report.open("a") as file:
         file.write(f"\n{show.comparison_section(compared, basis.resources)}")

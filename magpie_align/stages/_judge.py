@@ -24,6 +24,8 @@ class Judging(Settings):
 
     outputs: RowsRef
     """A stage `outputs` or `published_outputs`."""
+    without: RowsRef | None = None
+    """A stage `contamination`: leave out the questions that it found in the training data. What was said of the others is kept."""
     judge: ModelRef
     """Where an endpoint serves it, a name; the endpoint's own `model` goes before it."""
     prompt: JudgePrompt | None = None

@@ -112,6 +112,24 @@ def _rewards(
     yield from scorer.scores([scorer.dialogue(chat) for chat in chats], stage.scorer.token_budget)
 
 
+def judged_outputs(ctx: Context, stage: Judging) -> "tuple[list[Output], dict[str, Any]]":
+    """The answers to judge and what is said about them, without those to questions that are to be left out."""
+    from magpie_align.evaluation.leaderboard import question_set_hash
+    from magpie_align.evaluation.untouched import WITHOUT, read_touched, untouched_outputs
+    from magpie_align.stages._questions import read_outputs
+
+    outputs, described = read_outputs(ctx, stage.outputs)
+    if stage.without is None:
+        return outputs, described
+    kept = untouched_outputs(outputs, read_touched(ctx.path(stage.without)))
+    ctx.note(left_out=len(outputs) - len(kept))
+    return kept, {
+        **described,
+        "questions": question_set_hash(output.question.text for output in kept),
+        "without": WITHOUT,
+    }
+
+
 def judge_all(
     ctx: Context,
     stage: Judging,

@@ -3,7 +3,7 @@ from typing import ClassVar
 from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.flow.stage import Context, DataRef, Product, RowsRef, Stage
 from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
-from magpie_align.stages._judged import judge_all, judge_key, output_counts
+from magpie_align.stages._judged import judge_all, judge_key, judged_outputs, output_counts
 
 
 class AlpacaEval(Judging, Stage):
@@ -27,7 +27,7 @@ class AlpacaEval(Judging, Stage):
         from magpie_align.evaluation.outputs import pair_up
         from magpie_align.stages._questions import read_outputs
 
-        (outputs, described), (baseline, other) = read_outputs(ctx, self.outputs), read_outputs(ctx, self.baseline)
+        (outputs, described), (baseline, other) = judged_outputs(ctx, self), read_outputs(ctx, self.baseline)
         prompts, pairs = settled_prompts(ctx, self), pair_up(outputs, baseline)
         judge = judge_key(ctx, self, prompts)
         against = {"baseline": other["generator"], "baseline_answers": other["answers"], "seats": self.seats}

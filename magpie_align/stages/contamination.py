@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 class Contamination(Stage, OverlapSettings):
     """Marks rows that hold questions of a benchmark: `labels: [contamination]`, `where: [not contaminated]`.
 
-    `items.jsonl` beside the rows lists the questions touched, for scores without them (see `untouched`).
+    `items.jsonl` beside the rows lists the questions touched, for scores without them (see `untouched`, and `without` of judged
+    benchmarks); `sought.json` holds the hashes of all that were looked for.
     """
 
     produces: ClassVar[Product] = "rows"
+    version: ClassVar[int] = 2
 
     data: RowsRef
     tasks: dict[str, int | None] = {}
@@ -57,9 +59,10 @@ class Contamination(Stage, OverlapSettings):
 
     def run(self, ctx: Context) -> None:
         import json
-        from collections import Counter
+        from collections import Counter, defaultdict
 
         from magpie_align.curation.contamination import Benchmark, Touched, find_touches, item_rows, keys_of
+        from magpie_align.evaluation.untouched import SOUGHT, text_hash
         from magpie_align.flow.table import count_rows, read_rows, write_batches
 
         data = ctx.path(self.data)
@@ -73,6 +76,10 @@ class Contamination(Stage, OverlapSettings):
         found = item_rows(benchmark, touched)
         lines = [json.dumps(item, ensure_ascii=False) + "\n" for item in found]
         (ctx.out / "items.jsonl").write_text("".join(lines), encoding="utf-8")
+        sought: dict[str, list[str]] = defaultdict(list)
+        for item in benchmark.items:
+            sought[item.task].append(text_hash(item.text))
+        (ctx.out / SOUGHT).write_text(json.dumps(sought), encoding="utf-8")
         rows = sum(row["contaminated"] for row in read_rows(ctx.out, ["contaminated"]))
         ctx.note(rows=total, contaminated=rows, too_short=len(benchmark.items) - len(benchmark.sought))
         ctx.note(items=dict(Counter(item.task for item in benchmark.items)))

@@ -3,7 +3,7 @@ from typing import ClassVar
 from magpie_align.evaluation.judging.settings import JudgePrompt
 from magpie_align.flow.stage import Context, DataRef, Product, Stage
 from magpie_align.stages._judge import Judging, judge_problems, settled_prompts
-from magpie_align.stages._judged import judge_all, judge_key, output_counts
+from magpie_align.stages._judged import judge_all, judge_key, judged_outputs, output_counts
 
 
 class MtBench(Judging, Stage):
@@ -31,9 +31,9 @@ class MtBench(Judging, Stage):
     def run(self, ctx: Context) -> None:
         from magpie_align.evaluation.judging import mt_bench
         from magpie_align.evaluation.judging.result import answer_key
-        from magpie_align.stages._questions import read_outputs, read_records
+        from magpie_align.stages._questions import read_records
 
-        outputs, described = read_outputs(ctx, self.outputs)
+        outputs, described = judged_outputs(ctx, self)
         records = read_records(ctx, self.references) if self.references else []
         outputs = mt_bench.with_references(outputs, records, self.references or "")
         prompts = settled_prompts(ctx, self, mt_bench.PROMPTS)

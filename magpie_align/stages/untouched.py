@@ -16,7 +16,7 @@ class Untouched(Stage):
         from magpie_align.evaluation.scored import write_scored
         from magpie_align.evaluation.untouched import read_touched, untouched_scores
 
-        touched = read_touched(ctx.path(self.contamination) / "items.jsonl")
+        touched = read_touched(ctx.path(self.contamination))
         scored, left_out = untouched_scores(ctx.path(self.scores), touched)
         write_scored(scored, ctx.out)
         ctx.note(left_out=left_out)

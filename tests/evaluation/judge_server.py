@@ -1,7 +1,7 @@
 """A judge behind a real HTTP server on loopback, which knows what it wants: the answer with more letters x in it.
 
-`behave` may say otherwise for a call: an oddity of the transport (see the tests of the endpoint engine), or one of
-`MISBEHAVIOURS`, texts that look like verdicts and are none.
+`behave` may say otherwise for a call: an oddity of the transport (see the tests of the endpoint engine), one of
+`MISBEHAVIOURS`, texts that look like verdicts and are none, or `say TEXT`.
 """
 
 import json
@@ -30,7 +30,7 @@ class Judge(Handler):
 
     def _completion(self, how: str, body: dict[str, Any]) -> dict[str, Any]:
         said = body["messages"][-1]["content"]
-        text = MISBEHAVIOURS.get(how)
+        text = how.removeprefix("say ") if how.startswith("say ") else MISBEHAVIOURS.get(how)
         text = self.verdict(said, body["messages"][0]["content"]) if text is None else text
         choice: dict[str, Any] = {"finish_reason": "stop", "message": {"content": text}}
         if body.get("logprobs") and how not in ("no logprobs", *MISBEHAVIOURS):

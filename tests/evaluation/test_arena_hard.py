@@ -99,7 +99,7 @@ def test_official_intervals_are_too_narrow_and_ours_hold_the_truth() -> None:
         for unit in held:
             found = score(games, resample=unit, rounds=600)["m"]  # type: ignore[arg-type]
             held[unit] += found.low <= 100 / 3 <= found.high
-    assert 0.92 <= held["question"] / rounds <= 0.98
+    assert 0.93 <= held["question"] / rounds <= 0.97
     assert held["battle"] / rounds < 0.87
 
 

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from magpie_align.evaluation.intervals import interval, stratified, wilson
+from magpie_align.evaluation.samples import scored_means
+from magpie_align.evaluation.scored import Scored
+from magpie_align.records import Score
 
 
 @given(n=st.integers(1, 2000), share=st.floats(0, 1))
@@ -71,4 +74,19 @@ def test_95_percent_of_the_intervals_of_groups_hold_the_truth() -> None:
     for _ in range(3000):
         low, high = stratified([[float(rng.random() < p) for _ in range(n)] for n, p in subjects])
         held += low <= truth <= high
+    assert 0.93 <= held / 3000 <= 0.97
+
+
+def test_95_percent_of_the_intervals_of_means_of_scores_hold_the_truth() -> None:
+    """Tasks of unlike sizes and difficulty, as the mean of the paper's table 3 has."""
+    rng = random.Random(2)
+    tasks = [(200, 0.9), (60, 0.5), (120, 0.3)]
+    truth, held = (0.9 + 0.5 + 0.3) / 3, 0
+    for _ in range(3000):
+        scored = []
+        for task, (n, p) in enumerate(tasks):
+            found = interval([float(rng.random() < p) for _ in range(n)])
+            scored.append(Scored(Score("", str(task), "acc", *found, n), {"items": n}))
+        (mean,) = scored_means({"all": ["0 acc", "1 acc", "2 acc"]}, scored, {})
+        held += mean.score.low <= truth <= mean.score.high
     assert 0.93 <= held / 3000 <= 0.97

@@ -1,6 +1,7 @@
 """The questions of lm-eval tasks, told bare; and scores without the touched ones."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from magpie_align.errors import StageError
 from magpie_align.evaluation.items import task_items
 from magpie_align.evaluation.scored import Scored, write_scored
-from magpie_align.evaluation.untouched import read_touched, untouched_scores
+from magpie_align.evaluation.untouched import Touched, read_touched, untouched_scores
 from magpie_align.mini.benchmark import write_benchmark
 from magpie_align.records import Score
 from tests.realdata import REALDATA, gsm8k, mmlu, needs_realdata
@@ -124,13 +125,14 @@ def evaluation(folder: Path) -> Path:
 
 
 def test_touched_questions_are_left_out_of_the_scores(tmp_path: Path) -> None:
-    file = write(
-        tmp_path / "touched.jsonl",
-        {"task": "quiz", "item": "0"},
-        {"task": "quiz", "item": "1"},
-        {"task": "more", "item": "2"},
-    )
-    scored, left_out = untouched_scores(evaluation(tmp_path), read_touched(file))
+    folder = tmp_path / "touched"
+    folder.mkdir()
+    touched = [
+        {"task": task, "item": item, "text": "?"} for task, item in (("quiz", "0"), ("quiz", "1"), ("more", "2"))
+    ]
+    write(folder / "items.jsonl", *touched)
+    (folder / "sought.json").write_text('{"quiz": [], "other": [], "more": []}')
+    scored, left_out = untouched_scores(evaluation(tmp_path), read_touched(folder))
     found = {one.score.task: (one.score.value, one.score.n) for one in scored}
     assert found == {"both": (pytest.approx(10 / 18), 18), "quiz": (0.5, 8), "other": (0.6, 10)}
     assert left_out == {"both": 2, "quiz": 2, "other": 0}
@@ -140,12 +142,15 @@ def test_touched_questions_are_left_out_of_the_scores(tmp_path: Path) -> None:
 
 
 def test_scores_that_cannot_be_given(tmp_path: Path) -> None:
+    nothing = Touched({}, set(), {"quiz": set(), "other": set()})
     with pytest.raises(StageError, match="every question of 'quiz' is touched by the training data"):
-        untouched_scores(evaluation(tmp_path), {"quiz": {str(i) for i in range(10)}})
+        untouched_scores(evaluation(tmp_path), replace(nothing, items={"quiz": {str(i) for i in range(10)}}))
+    with pytest.raises(StageError, match="nobody looked for the questions of 'other' in the training data"):
+        untouched_scores(evaluation(tmp_path), replace(nothing, sought={"quiz": set()}))
     write_scored([Scored(Score("", "all", "mean", 0.6, 0, 1, 20), KEY)], tmp_path)
     with pytest.raises(
         StageError, match="keeps no values of single questions; name a stage that evaluates on questions"
     ):
-        untouched_scores(tmp_path, {})
-    with pytest.raises(StageError, match="lists no touched questions"):
-        read_touched(tmp_path / "none.jsonl")
+        untouched_scores(tmp_path, nothing)
+    with pytest.raises(StageError, match="does not tell what was looked for .no sought.json.; name a stage"):
+        read_touched(tmp_path)

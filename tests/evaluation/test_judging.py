@@ -253,6 +253,20 @@ def test_a_reward_model_scores_each_answer_once_and_again_only_what_failed(tmp_p
     assert seen == ["odd"]
 
 
+def test_a_verdict_is_given_as_soon_as_both_answers_are_scored(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def score(chats: Any) -> Any:
+        for i, chat in enumerate(chats):
+            events.append(chat[-1].content)
+            yield i, float(i)
+
+    cases = [pair(output((f"{n}a",), id=n), output((f"{n}b",), "b", id=n), first=True) for n in ("first", "second")]
+    for case, _ in RewardJudge("rm", {}, RewardRule(), Cache(tmp_path / "c.sqlite", "me"), score).judge(cases):
+        events.append(case.key.question)
+    assert events == ["firsta", "firstb", "first", "seconda", "secondb", "second"]
+
+
 def test_the_cache_is_by_content_and_shared(tmp_path: Path) -> None:
     file = tmp_path / "c.sqlite"
     one, two = Cache(file, "one"), Cache(file, "two")

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from magpie_align.errors import StageError
-from magpie_align.evaluation.wildbench import groups, macro, reward, wb_reward, wb_score
+from magpie_align.evaluation.judging.wildbench import macro_interval
+from magpie_align.evaluation.wildbench import WEIGHTS, groups, macro, reward, wb_reward, wb_score
 
 
 def test_the_published_score_row(realdata: Path) -> None:
@@ -85,6 +87,22 @@ def test_tasks() -> None:
     assert found.task_macro is None
     rewards = wb_reward([pair("m", 1, session="a"), pair("r", 2, session="b")], "m", "r", tasks=tasks)
     assert rewards.tasks == {"Math & Data Analysis": -0.25, "Creative Tasks": -1}
+
+
+def test_95_percent_of_the_intervals_of_the_task_average_hold_the_truth() -> None:
+    """Tasks of unlike sizes, weights and rewards, a third of the sessions in two of them."""
+    random, names = np.random.default_rng(3), list(WEIGHTS)
+    tasks = [[names[i % 5]] + [names[(i + 2) % 5]] * (i % 3 == 0 and i % 15 != 0) for i in range(200)]
+    chances = np.array([0.2 + 0.1 * names.index(own[0]) for own in tasks])
+    means = {name: np.mean([2 * p - 1 for p, own in zip(chances, tasks, strict=True) if name in own]) for name in names}
+    truth, held, rounds = macro({name: float(mean) for name, mean in means.items()}), 0, 1000
+    for _ in range(rounds):
+        drawn = random.integers(200, size=200)
+        known = {str(i): tasks[n] for i, n in enumerate(drawn)}
+        values = {str(i): 1.0 if won else -1.0 for i, won in enumerate(random.random(200) < chances[drawn])}
+        low, high = macro_interval(values, known, rounds=400)
+        held += low <= truth <= high
+    assert 0.93 <= held / rounds <= 0.97
 
 
 def test_failures_are_listed_and_in_no_figure() -> None:

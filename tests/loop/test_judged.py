@@ -266,6 +266,15 @@ def test_a_recipe_that_fails_is_run_again_and_reports(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert len(server.seen) == 15, "only what was missing is asked again"
+        more = [*command, "output=two", "+stages.brief={use: report, title: Brief, models: {mine: judged}}"]
+        both = subprocess.run(more, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert both.returncode == 0, both.stderr
+    told = {name: json.loads((tmp_path / f"two/{name}/results.json").read_text()) for name in ("report", "brief")}
+    assert {name: [row["model"] for row in rows] for name, rows in told.items()} == {
+        "report": ["ours"],
+        "brief": ["mine"],
+    }
+    assert (tmp_path / "two/costs.json").is_file() and both.stdout.splitlines()[-1] == "report: two/brief/report.md"
     (row,) = json.loads((tmp_path / "runs/results.json").read_text())
     assert (row["model"], row["task"], row["metric"], row["n"]) == ("ours", "alpaca_eval", "win_rate", 8)
     assert row["value"] == pytest.approx(1 / (1 + math.exp(-1)))

@@ -15,9 +15,10 @@ def test_a_served_judge_costs_what_the_benchmarks_authors_say() -> None:
     assert found["arena_hard"].gpu_hours == Span.of(0) and found["mt_bench"].gpu_hours is None
 
 
-def test_its_price_and_repeats_count() -> None:
+def test_its_price_repeats_and_seats_count() -> None:
     cheap = told("eval_judges", *API, "stages.arena_hard.engine.endpoint.price_in=5", "stages.arena_hard.repeats=2")
     assert cheap["arena_hard"].money == Span(25.0, 50.0)
+    assert told("eval_judges", *API, "stages.alpaca_eval.seats=both")["alpaca_eval"].money == Span(0, 20)
 
 
 def test_answers_to_a_question_set_are_as_many_as_it_has_questions() -> None:

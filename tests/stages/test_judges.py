@@ -16,6 +16,7 @@ from magpie_align.evaluation.alpaca_eval import win_rate
 from magpie_align.evaluation.leaderboard import Row, join
 from magpie_align.evaluation.published import published_rows
 from magpie_align.evaluation.scored import read_scored
+from magpie_align.evaluation.standing import mishaps
 from magpie_align.flow.stage import Context
 from magpie_align.recipe import check, packaged, stage_class
 from magpie_align.stages._leaderboard import training_settings
@@ -27,6 +28,17 @@ from tests.synthesis.families import family
 
 CALLS = 14
 """Of the 16 games of Arena-Hard: two questions are answered alike, and then both games ask the very same."""
+
+
+def _calibration() -> str:
+    chance, lines = random.Random(0), ["preference,index,std_delta_len,instruction_difficulty,not_gamed_baseline"]
+    for i in range(8):
+        for other in (True, False):
+            lines.append(f"{chance.random()},{i},{chance.gauss(0, 1)},{chance.gauss(0, 1)},{other}")
+    return "\n".join(lines) + "\n"
+
+
+CALIBRATION = _calibration()
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +145,24 @@ def test_alpaca_eval_by_the_letter_that_was_written(world: Stand, server: JudgeS
     assert one.items == {q: 0.5 if not gap else float(gap > 0) for q, gap in gaps(world, "alpaca").items()}
 
 
+def test_what_went_wrong_in_the_answers_is_told_beside_the_score(
+    world: Stand, server: JudgeServer, model: str, tmp_path: Path
+) -> None:
+    """Of eight answers one is empty, one is cut, one draws a special token; the judge sees no special token."""
+    engine = {"kind": "scripted", "script": "tests.evaluation.speakers:faulty"}
+    questions = question_files.alpaca(tmp_path)
+    world.run("faulty", "outputs", model=model, engine=engine, questions=questions, max_tokens=60)
+    made = world.run("a", "alpaca_eval", outputs="faulty", baseline="alpaca_base", **by(server, "alpaca_eval"))
+    assert not any("<|" in message["content"] for *_, body in server.seen for message in body["messages"])
+    assert mishaps({"ours": read_scored(made.out)}) == [
+        ("ours", "alpaca_eval", "answers cut at the token limit", 1, 8),
+        ("ours", "alpaca_eval", "empty answers", 1, 8),
+        ("ours", "alpaca_eval", "answers ended by a special token that does not stop the model", 1, 8),
+    ]
+
+
 def test_length_control_on_the_same_annotations(world: Stand, server: JudgeServer, tmp_path: Path) -> None:
-    chance, lines = random.Random(0), ["preference,index,std_delta_len,instruction_difficulty,not_gamed_baseline"]
-    for i in range(8):
-        for other in (True, False):
-            lines.append(f"{chance.random()},{i},{chance.gauss(0, 1)},{chance.gauss(0, 1)},{other}")
-    (tmp_path / "df_gamed.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "df_gamed.csv").write_text(CALIBRATION)
     made = world.run(
         "a", "alpaca_eval", outputs="alpaca", baseline="alpaca_base", calibration=str(tmp_path / "df_gamed.csv"),
         **by(server, "alpaca_eval"),
@@ -186,6 +210,30 @@ def test_wild_bench_both_ways(world: Stand, server: JudgeServer) -> None:
     reward = {q: (1 if abs(g) > 3 else 0.5) * ((g > 0) - (g < 0)) for q, g in gap.items()}
     (_, plain) = read_scored(rewarded.out)
     assert plain.score.metric == "reward" and plain.items == pytest.approx(reward)
+
+
+def test_wild_bench_from_both_seats(world: Stand, server: JudgeServer) -> None:
+    """A judge that likes whoever sits first says nothing; a session of which it fails one seat is in no figure."""
+    pairs = {"outputs": "wildbench", "baseline": "wildbench_base", **by(server, "wildbench_reward", max_failures=0.1)}
+
+    def rewards(name: str, **more: Any) -> dict[str, float]:
+        made = world.run(name, "wildbench", **pairs, **more)
+        return next(dict(one.items) for one in read_scored(made.out) if one.score.metric == "reward")
+
+    once, fair = rewards("once"), rewards("fair", seats="both")
+    assert fair == once and {abs(value) for value in once.values()} == {0, 0.5, 1}
+    server.behave = lambda body: 'say {"choice": "A++"}'
+    cache = {"cache": str(world.root / "partial.sqlite")}
+    assert set(rewards("first", **cache).values()) == {1, -1}
+    assert set(rewards("swapped", seats="both", **cache).values()) == {0}
+    records = json.loads((world.inputs["swapped"] / "pairwise.wb.json").read_text())
+    assert [record["session_id"] for record in records] == [f"s{i // 2}" for i in range(20)]
+    assert all({a["winner"], b["winner"]} == {*a["model_outputs"]} for a, b in zip(*[iter(records)] * 2, strict=True))
+
+    first = [True]
+    server.behave = lambda body: "refusal" if first and first.pop() else "well"
+    cut = rewards("cut", seats="both", cache=str(world.root / "cut.sqlite"))
+    assert len(cut) == 9 and cut.items() <= fair.items()
 
 
 def test_mt_bench_rates_every_turn_beside_its_reference(world: Stand, server: JudgeServer, tmp_path: Path) -> None:
@@ -280,6 +328,38 @@ def test_cost_before_and_after(world: Stand, server: JudgeServer, capsys: pytest
     assert again.summary["calls_now"] == 0 and again.summary["cached"] == 16 and values(again) == values(made)
 
 
+def test_touched_questions_are_left_out_and_nothing_is_asked_again(
+    world: Stand, server: JudgeServer, tmp_path: Path
+) -> None:
+    """In every figure, whether it is a mean of items or not; questions that nobody looked for are no clean ones."""
+    world.give("data", [{"uuid": "1", "instruction": "Say x 3 times, hard.", "response": "Say x 6 times."}])
+    files = {"a": question_files.arena(tmp_path), "b": question_files.alpaca(tmp_path)}
+    world.run("touched", "contamination", data="data", items=files, shortest=4)
+    calibration = tmp_path / "df_gamed.csv"
+    calibration.write_text(CALIBRATION)
+    runs: list[tuple[str, str, set[str], dict[str, Any]]] = [
+        ("arena_hard", "arena", {"u3"}, {}),
+        ("alpaca_eval", "alpaca", {"3", "6"}, {"calibration": str(calibration)}),
+    ]
+    for kind, outputs, touched, more in runs:
+        settings = {"outputs": outputs, "baseline": f"{outputs}_base", **more, **by(server, kind)}
+        whole, rest = world.run("whole", kind, **settings), world.run("rest", kind, without="touched", **settings)
+        assert (rest.summary["calls_now"], rest.summary["left_out"]) == (0, len(touched))
+        before, after = read_scored(whole.out), read_scored(rest.out)
+        assert [one.score.metric for one in before] == [one.score.metric for one in after]
+        for one, other in zip(before, after, strict=True):
+            assert (one.score.n, other.score.n) == (8, 8 - len(touched))
+            assert other.score.value != one.score.value
+            assert dict(other.items) == {item: value for item, value in one.items.items() if item not in touched}
+            assert other.key["without"] and other.key["questions"] != one.key["questions"]
+    with pytest.raises(
+        StageError, match="nobody looked for question s0 .'Say x 0 times, in the wild.'. in the training"
+    ):
+        world.run("wild", "wildbench", outputs="wildbench", without="touched", **by(server, "wildbench_score"))
+    with pytest.raises(StageError, match="was judged; give its stage `without: STAGE`"):
+        world.run("again", "untouched", scores="whole", contamination="touched")
+
+
 def test_repeats_tell_how_far_the_judge_agrees_with_itself(world: Stand, server: JudgeServer) -> None:
     settings = by(server, "arena_hard", repeats=3)
     made = world.run("a", "arena_hard", outputs="arena", baseline="arena_base", **settings)
@@ -335,6 +415,9 @@ def test_what_cannot_be_judged_is_refused_before_any_work(server: JudgeServer) -
     ]
     assert problems("wildbench", baseline=None, reward={}) == [
         "a reward model gives no rating from 1 to 10; give a prompt, or compare with a baseline"
+    ]
+    assert problems("wildbench", baseline=None, prompt={"user": "?", "reads": "score"}, seats="both", engine=chat) == [
+        "seats: WB-Score rates one answer, which has no seat; leave seats out or give a baseline"
     ]
     assert problems("arena_hard", reward={}, repeats=2) == [
         "repeats is 2, but a reward model says the same each time; leave it out"

@@ -11,7 +11,7 @@ from typing import Any
 from magpie_align.errors import StageError
 from magpie_align.evaluation.alpaca_eval import annotate, win_rate
 from magpie_align.evaluation.intervals import interval
-from magpie_align.evaluation.judging.cases import Case, Key, Verdict, Verdicts, drawn_first, pair
+from magpie_align.evaluation.judging.cases import Case, Key, Verdict, Verdicts, pair, seatings, sits_first
 from magpie_align.evaluation.judging.result import Judged, scored
 from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.evaluation.length_control import Calibration, length_controlled, read_calibration
@@ -22,14 +22,13 @@ Pairs = Sequence[tuple[Output, Output]]
 
 
 def cases(pairs: Pairs, seats: Seats, repeats: int) -> list[Case]:
-    """What to ask. Part 1 has the model where it is drawn, part 2 in the other seat."""
-    parts = (1,) if seats == "drawn" else (1, 2)
+    """What to ask."""
     return [
-        pair(model, baseline, first=_first(model, part), part=part, repeat=repeat)
+        pair(model, baseline, first=sits_first(model.question, part), part=part, repeat=repeat)
         for repeat in range(repeats)
         for model, baseline in pairs
         if model.answers != baseline.answers
-        for part in parts
+        for part in seatings(seats)
     ]
 
 
@@ -88,20 +87,16 @@ def calibration_of(path: Path) -> tuple[Calibration, str]:
     return read_calibration(file), content_fingerprint(file)
 
 
-def _first(model: Output, part: int) -> bool:
-    return drawn_first(model.question) == (part == 1)
-
-
 def _annotation(model: Output, baseline: Output, verdicts: Verdicts, seats: Seats, annotator: str) -> dict[str, Any]:
     question = model.question
     common = {"instruction": question.text, "dataset": question.category}
     theirs, ours = (common | {"output": o.answers[-1], "generator": o.generator} for o in (baseline, model))
     if model.answers == baseline.answers:
         return annotate(theirs, ours, annotator, 1.5)
-    parts = (1,) if seats == "drawn" else (1, 2)
+    parts = seatings(seats)
     said = [verdicts.get(Key(question.id, part, 0), Verdict(None)) for part in parts]
     shares = [
-        None if verdict.value is None else verdict.value if _first(model, part) else 1 - verdict.value
+        None if verdict.value is None else verdict.value if sits_first(question, part) else 1 - verdict.value
         for part, verdict in zip(parts, said, strict=True)
     ]
     known = [share for share in shares if share is not None]

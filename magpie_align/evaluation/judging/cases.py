@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.evaluation.outputs import Output
 from magpie_align.evaluation.question_sets import Question
 from magpie_align.records import Message
@@ -71,6 +72,16 @@ class Judge(Protocol):
 def drawn_first(question: Question, seed: int = 0) -> bool:
     """Whether the model, not the baseline, sits in seat A, where seats are drawn: half the questions, whoever plays."""
     return hashlib.sha256(f"{seed}/{question.id}/{question.text}".encode()).digest()[0] % 2 == 0
+
+
+def seatings(seats: Seats) -> tuple[int, ...]:
+    """The parts that a question is judged in: 1 has the model in the seat that is drawn, 2 in the other."""
+    return (1,) if seats == "drawn" else (1, 2)
+
+
+def sits_first(question: Question, part: int) -> bool:
+    """Whether the model, not the baseline, sits in seat A in this one of the `seatings`."""
+    return drawn_first(question) == (part == 1)
 
 
 def pair(model: Output, baseline: Output, *, first: bool, part: int = 1, repeat: int = 0) -> Case:

@@ -21,7 +21,8 @@ class Judged:
 
 def answer_key(described: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a key that says how answers were made and of which questions, then what is `stated` beside it."""
-    return {"questions": described["questions"], **described["decoding"], **stated}
+    left_out = {"without": described["without"]} if "without" in described else {}
+    return {"questions": described["questions"], **left_out, **described["decoding"], **stated}
 
 
 def scored(

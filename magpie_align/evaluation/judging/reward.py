@@ -1,6 +1,7 @@
 """A reward model as judge of two answers, offline: the higher reward wins, by rules that are said."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,9 +40,20 @@ class RewardJudge:
     tally: Tally = field(default_factory=Tally)
 
     def judge(self, cases: Iterable[Case]) -> Iterator[tuple[Case, Verdict]]:
-        held = list(cases)
-        rewards: dict[Dialogue, float] = {}
-        wanted = dict.fromkeys(dialogue for case in held for dialogue in _dialogues(case))
+        waiting: dict[Dialogue, list[Case]] = defaultdict(list)
+        for case in cases:
+            for dialogue in dict.fromkeys(_dialogues(case)):
+                waiting[dialogue].append(case)
+        rewards: dict[Dialogue, float | None] = {}
+        for dialogue, reward in self._rewards(list(waiting)):
+            rewards[dialogue] = reward
+            for case in waiting[dialogue]:
+                both = _dialogues(case)
+                if all(one in rewards for one in both):
+                    yield case, self._verdict([rewards[one] for one in both])
+
+    def _rewards(self, wanted: Sequence[Dialogue]) -> Iterator[tuple[Dialogue, float | None]]:
+        """Each chat with its reward, the kept ones first; None where it has none."""
         missing = []
         for dialogue in wanted:
             kept = self.cache.get(self._key(dialogue))
@@ -49,15 +61,13 @@ class RewardJudge:
                 missing.append(dialogue)
             else:
                 self.tally.cached += 1
-                rewards[dialogue] = kept["reward"]
+                yield dialogue, kept["reward"]
         for place, reward in self.score(missing) if missing else ():
             self.tally.calls += 1
-            if reward is not None and math.isfinite(reward):
-                rewards[missing[place]] = reward
-                self.cache.put(self._key(missing[place]), {"reward": reward})
-        for case in held:
-            found = [rewards.get(dialogue) for dialogue in _dialogues(case)]
-            yield case, self._verdict(found)
+            known = reward if reward is not None and math.isfinite(reward) else None
+            if known is not None:
+                self.cache.put(self._key(missing[place]), {"reward": known})
+            yield missing[place], known
 
     def _verdict(self, found: Sequence[float | None]) -> Verdict:
         first, second = found

@@ -1,8 +1,10 @@
 """WildBench: WB-Score rates one answer from 1 to 10, WB-Reward compares it with a reference model's; both with checklists.
 
-Empty answers are told to the judge as the official tools write them, and answers cut at the token limit are marked as theirs are.
+WB-Reward takes one verdict a pair, seats drawn by question as officially, or one from each seat (`both`): then the reward of a
+question is the mean of the two, and there is none where one of them failed. Empty answers are told to the judge as the official tools write them, and answers cut at the token limit are marked as theirs are.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,8 +13,9 @@ import numpy as np
 
 from magpie_align.evaluation.intervals import interval
 from magpie_align.evaluation.judging.alpaca_eval import Pairs
-from magpie_align.evaluation.judging.cases import Case, Key, Verdict, Verdicts, drawn_first, pair, single
+from magpie_align.evaluation.judging.cases import Case, Key, Verdict, Verdicts, pair, seatings, single, sits_first
 from magpie_align.evaluation.judging.result import Judged, scored
+from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.evaluation.outputs import Output
 from magpie_align.evaluation.scored import Scored
 from magpie_align.evaluation.statistics import percentiles
@@ -49,13 +52,14 @@ def score_cases(outputs: Sequence[Output], repeats: int) -> list[Case]:
     return [single(shown(output), 0, repeat=repeat) for repeat in range(repeats) for output in outputs]
 
 
-def reward_cases(pairs: Pairs, repeats: int) -> list[Case]:
-    """What to ask for WB-Reward: one verdict a pair, seats drawn; an empty or cut answer is a tie without asking."""
+def reward_cases(pairs: Pairs, seats: Seats, repeats: int) -> list[Case]:
+    """What to ask for WB-Reward; an empty or cut answer is a tie without asking."""
     return [
-        pair(shown(model), shown(baseline), first=drawn_first(model.question), repeat=repeat)
+        pair(shown(model), shown(baseline), first=sits_first(model.question, part), part=part, repeat=repeat)
         for repeat in range(repeats)
         for model, baseline in pairs
         if not _spoiled(model) and not _spoiled(baseline)
+        for part in seatings(seats)
     ]
 
 
@@ -94,13 +98,14 @@ def score(outputs: Sequence[Output], verdicts: Verdicts, key: Mapping[str, Any],
 def reward(
     pairs: Pairs,
     verdicts: Verdicts,
+    seats: Seats,
     margin: int | None,
     key: Mapping[str, Any],
     counts: Mapping[str, int],
 ) -> Judged:
     """WB-Reward and its task macro average, -1..1, under the length rule `margin`."""
     model, reference = pairs[0][0].generator, pairs[0][1].generator
-    judgments = [_comparison(own, other, verdicts) for own, other in pairs]
+    judgments = [judgment for own, other in pairs for judgment in _comparisons(own, other, verdicts, seats)]
     known = tasks([own for own, _ in pairs])
     found = wb_reward(judgments, model, reference, margin=margin, tasks=known)
     items = _rewards(judgments, model, reference, margin)
@@ -108,7 +113,7 @@ def reward(
     items = {session: value for session, value in items.items() if session not in failed}
     out = [scored("wildbench_reward", "reward", *interval(list(items.values())), len(items), key, items, counts)]
     if found.task_macro is not None and known is not None:
-        fit = {j["session_id"] for j, (a, b) in zip(judgments, pairs, strict=True) if not (_spoiled(a) or _spoiled(b))}
+        fit = {a.question.id for a, b in pairs if not (_spoiled(a) or _spoiled(b))}
         values = {session: value for session, value in items.items() if session in fit}
         out.insert(0, _macro("wildbench_reward", found.task_macro, values, known, 1, key, counts))
     notes: dict[str, Any] = {"reward": round(found.reward, 4), "avg_len": found.avg_len}
@@ -120,31 +125,37 @@ def _spoiled(output: Output) -> bool:
     return not output.answers[-1] or output.cut
 
 
-def _comparison(own: Output, other: Output, verdicts: Verdicts) -> dict[str, Any]:
-    verdict = verdicts.get(Key(own.question.id, 1, 0), Verdict(None))
-    winner = None
-    if verdict.value is not None:
-        ahead = verdict.value if drawn_first(own.question) else 1 - verdict.value
-        winner = "tie" if ahead == 0.5 else own.generator if ahead > 0.5 else other.generator
-    return {
-        "session_id": own.question.id,
-        "winner": winner,
-        "extent": None if winner is None else 0 if winner == "tie" else 2 if verdict.decisive else 1,
-        "model_outputs": {o.generator: shown(o).answers[-1] for o in (own, other)},
-        "parsed_result": verdict.text,
-    }
+def _comparisons(own: Output, other: Output, verdicts: Verdicts, seats: Seats) -> list[dict[str, Any]]:
+    """The official records of a session, one a seating; they name no winner where one of them has no verdict."""
+    parts = seatings(seats)
+    said = [verdicts.get(Key(own.question.id, part, 0), Verdict(None)) for part in parts]
+    whole = all(verdict.value is not None for verdict in said)
+    return [
+        {"session_id": own.question.id}
+        | (_winner(own, other, verdict, part) if whole else {"winner": None, "extent": None})
+        | {"model_outputs": {o.generator: shown(o).answers[-1] for o in (own, other)}, "parsed_result": verdict.text}
+        for part, verdict in zip(parts, said, strict=True)
+    ]
+
+
+def _winner(own: Output, other: Output, verdict: Verdict, part: int) -> dict[str, Any]:
+    assert verdict.value is not None
+    ahead = verdict.value if sits_first(own.question, part) else 1 - verdict.value
+    if ahead == 0.5:
+        return {"winner": "tie", "extent": 0}
+    return {"winner": own.generator if ahead > 0.5 else other.generator, "extent": 2 if verdict.decisive else 1}
 
 
 def _rewards(
     judgments: Sequence[Mapping[str, Any]], model: str, reference: str, margin: int | None
 ) -> dict[str, float]:
-    """The reward of each session; 0 where an answer is empty or cut, or there is no verdict."""
-    rewards = {}
+    """The mean reward of each session; 0 where an answer is empty or cut, or there is no verdict."""
+    rewards: dict[str, list[float]] = defaultdict(list)
     for judgment in judgments:
         outputs = judgment["model_outputs"]
         found = label(judgment, model, reference, len(outputs[model]) - len(outputs[reference]), margin)
-        rewards[judgment["session_id"]] = float(REWARDS[found]) if found else 0.0
-    return rewards
+        rewards[judgment["session_id"]].append(float(REWARDS[found]) if found else 0.0)
+    return {session: sum(values) / len(values) for session, values in rewards.items()}
 
 
 def _macro(
@@ -156,18 +167,21 @@ def _macro(
     key: Mapping[str, Any],
     counts: Mapping[str, int],
 ) -> Scored:
-    """The weighted mean over the five groups with a bootstrap interval over sessions."""
+    low, high = macro_interval(values, known)
+    return scored(task, "task_macro", value, low / unit, high / unit, len(values), key, None, counts)
+
+
+def macro_interval(
+    values: Mapping[str, float], known: Mapping[str, Sequence[str]], rounds: int = ROUNDS
+) -> tuple[float, float]:
+    """The 95% interval of the weighted mean over the five groups, by a bootstrap over sessions."""
     sessions, names = list(values), list(WEIGHTS)
     member = np.array([[name in known[session] for name in names] for session in sessions], dtype=float)
     gains = np.array([values[session] for session in sessions])
-    drawn = np.random.default_rng(0).multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), ROUNDS)
+    drawn = np.random.default_rng(0).multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), rounds)
     sums, sizes = drawn @ (member * gains[:, None]), drawn @ member
     # A draw without any session of a group has no macro average; with the real set's hundreds in each there is none.
-    means = (
-        (sums / np.where(sizes > 0, sizes, np.nan))
-        @ np.array([WEIGHTS[name] for name in names])
-        / sum(WEIGHTS.values())
-    )
+    weights = np.array([WEIGHTS[name] for name in names])
+    means = (sums / np.where(sizes > 0, sizes, np.nan)) @ weights / weights.sum()
     whole = means[~np.isnan(means)]
-    low, high = percentiles(whole / unit) if len(whole) else (-np.inf, np.inf)
-    return scored(task, "task_macro", value, low, high, len(sessions), key, None, counts)
+    return percentiles(whole) if len(whole) else (-np.inf, np.inf)
