@@ -1,9 +1,10 @@
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from magpie_align.engines import EngineSettings
+from magpie_align.engines import Engine, EngineSettings
 from magpie_align.flow.stage import Columns, Context, ModelRef, ProbeRef, Product, Reads, Ref, Stage
 from magpie_align.settings import Runtime
 from magpie_align.stages._fill import fill
@@ -43,7 +44,11 @@ class Instructions(Stage, Asking):
         from magpie_align.synthesis.instructions import write_instructions
 
         step, model = self.step(ctx), str(ctx.path(self.model))
-        if fill(ctx, step.table, self.engine, model, lambda engine: write_instructions(engine, step), self.needs):
+
+        def write(engine: Engine) -> Iterable[int]:
+            return write_instructions(engine, step)
+
+        if fill(ctx, step.table, self.engine, model, write, self.needs, shows=("instruction",)):
             self.sum_up(ctx)
 
     def step(self, ctx: Context) -> "Instructing":
