@@ -80,7 +80,7 @@ def picture(made: list[Made]) -> Picture:
 
 def _box(entry: Made, column: int, row: int) -> Box:
     x, y = 1 + column * (WIDTH + GAP_X), 1 + row * (HEIGHT + GAP_Y)
-    rows = entry.summary.get("rows", entry.summary.get("pairs"))
+    rows = next((entry.summary[name] for name in ("rows", "pairs", "paired") if name in entry.summary), None)
     seconds = entry.manifest.get("seconds")
     rows = rows if isinstance(rows, int) else None
     return Box(entry.name, entry.kind, group_of(entry.kind), x, y, rows, seconds, cost(entry.summary))
