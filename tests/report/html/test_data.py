@@ -187,6 +187,20 @@ def test_the_browser_draws_by_seed_and_adds_what_is_pointed_at(
     assert values["sampling_cell"] == "T 1.0, top-p 1.0"
 
 
+def test_a_row_tells_each_data_set_that_it_is_in(run: Run, tmp_path: Path) -> None:
+    responses = entry_of(run, "responses").folder
+    few = artifact(tmp_path / "store", "select", 20, {"responses": responses}, settings={"data": "responses"})
+    rows(few, [{"uuid": f"row-{n:03d}", "instruction": "i", "response": "r"} for n in (1, 3)])
+    other = artifact(tmp_path / "store", "sft", 21, {"few": few}, settings={"data": "few"})
+    more = run_of({entry.name: entry.folder for entry in run.made} | {"few": few, "other": other})
+    with connection(tmp_path) as con:
+        (one,) = browser.browse(con, pools(more, con), 0, [])
+    assert [name for name, _ in one["sets"]] == ["selected", "few"]
+    member = {row[0]: row[2] for row in one["rows"]}
+    # Every third row is not selected; rows 1 and 3 are of the few.
+    assert [member[f"row-{n:03d}"] for n in range(5)] == [0b00, 0b11, 0b01, 0b10, 0b01]
+
+
 def test_rows_over_the_size_are_counted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "MOST_TEXT", 2000)
     with connection(tmp_path) as con:
