@@ -31,9 +31,10 @@ class ModelRelease(Stage, Published):
 
         from magpie_align.errors import StageError
         from magpie_align.evaluation.scored import read_scored
+        from magpie_align.records import TRAININGS
         from magpie_align.report.licences import licence_for, origins
         from magpie_align.report.lineage import lineage
-        from magpie_align.report.model_card import TRAININGS, ModelCard
+        from magpie_align.report.model_card import ModelCard
         from magpie_align.stages.release import recipe_yaml
 
         source = ctx.path(self.model)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from magpie_align.records import TRAININGS
 from magpie_align.report.lineage import Made
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 158, 58, 34, 14
@@ -10,7 +11,7 @@ _GROUPS = {
     "data": ("dataset", "mix", "split", "contamination", "mini_public", "mini_benchmark", "mini_preferences"),
     "synthesis": ("probe", "instructions", "responses", "turns", "base_responses"),
     "curation": ("tags", "language", "safety", "rewards", "base_rewards", "embed", "neighbours", "select", "pairs"),
-    "training": ("sft", "dpo", "kto", "cpo", "orpo", "reward_model", "mini_base", "mini_teacher"),
+    "training": (*TRAININGS, "reward_model", "mini_base", "mini_teacher"),
     "evaluation": (
         "evaluate", "mini_truth", "untouched", "outputs", "published_outputs", "alpaca_eval", "arena_hard", "mt_bench", "wildbench", "report",
     ),
