@@ -47,6 +47,10 @@ class Outlook:
         return f"{len(self._done)} of {len(self._nodes)} stages"
 
     @property
+    def done(self) -> bool:
+        return len(self._done) == len(self._nodes)
+
+    @property
     def elapsed(self) -> float:
         return time.monotonic() - self._began
 

@@ -12,6 +12,7 @@ from magpie_align.flow.outlook import Outlook
 
 State = dict[str, Any] | None
 _QUIET = 15.0  # seconds between two plain lines on one stage
+_WHOLE = 60.0  # between two on how far the whole is
 _SAMPLE = 100  # characters of a sample in a plain line
 
 
@@ -81,11 +82,12 @@ def outlook_line(outlook: Outlook) -> str:
 
 
 class PlainView:
-    """Lines for logs: start, a line now and then, end, and after each how far the whole is, if `outlook` is of a whole recipe."""
+    """Lines for logs: start, a line now and then, end; and now and then how far the whole is, if `outlook` is of a whole recipe."""
 
     def __init__(self, outlook: Outlook | None = None):
         self._outlook = outlook
         self._next: dict[str, float] = {}
+        self._next_whole = time.monotonic() + _WHOLE
 
     def _say(self, text: str) -> None:
         print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
@@ -114,7 +116,9 @@ class PlainView:
         self._say(f"done {result_line(node, seconds)}")
         if self._outlook:
             self._outlook.finish(node, seconds)
-            self._say(outlook_line(self._outlook))
+            if self._outlook.done or time.monotonic() > self._next_whole:
+                self._next_whole = time.monotonic() + _WHOLE
+                self._say(outlook_line(self._outlook))
 
     def fail(self, node: Node, seconds: float) -> None:
         self._say(f"{node.name}: failed after {clock(seconds)}")
