@@ -52,11 +52,12 @@ class Instructions(Stage, Asking):
             self.sum_up(ctx)
 
     def step(self, ctx: Context) -> "Instructing":
-        """The drawing of what is still missing. Raises StageError if the probe said no."""
+        """The drawing of what is still missing; notes the template that rows name by its hash. Raises StageError if the probe said no."""
         from magpie_align.synthesis.instructions import SCHEMA, Instructing
 
         self._heed_probe(ctx)
         draws = self.draws(str(ctx.path(self.model)), self.seed, self.engine.trust_remote_code)
+        ctx.note(template={"hash": draws.template.hash, "pre_query": draws.template.pre_query_text()})
         return Instructing(
             draws,
             ctx.table(draws.grid.total, SCHEMA, self.chunk),
