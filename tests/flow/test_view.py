@@ -69,7 +69,8 @@ def test_a_pipe_gets_lines_even_where_colours_are_forced(workdir: Path) -> None:
     done = subprocess.run(command, env=os.environ | {"FORCE_COLOR": "1"}, capture_output=True, text=True)
     assert done.returncode == 0 and "\x1b" not in done.stdout + done.stderr
     times = [line for line in done.stdout.splitlines() if re.match(r"\[\d\d:\d\d:\d\d\] ", line)]
-    assert len(times) == 2 * 4 + 1 and times[-1].endswith("4 of 4 stages")
+    assert [sum(word in line for line in times) for word in (": started", "] done ")] == [4, 4]
+    assert times[-1].endswith("4 of 4 stages")
 
 
 def test_a_plain_line_tells_the_last_sample(
