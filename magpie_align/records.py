@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
+TRAININGS = ("sft", "dpo", "kto", "cpo", "orpo")
+"""The kinds of stages that fine-tune a language model on rows, for whoever knows a stage by its kind alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from magpie_align.flow.graph import Node
-from magpie_align.recipe import load, recipe_files
+from magpie_align.recipe import load, recipe_files, stage_class, stage_kinds
+from magpie_align.records import TRAININGS
+from magpie_align.training.settings import TrainingSettings
 from tests.conftest import SMALL
 
 Refused = Callable[..., list[str]]
@@ -22,6 +24,17 @@ def nodes(*overrides: str, recipe: str = NAME) -> dict[str, Node]:
 @pytest.mark.parametrize("name", recipe_files())
 def test_every_recipe_plans(name: str, workdir: Path) -> None:
     assert load(name, []).nodes
+
+
+def test_the_kinds_that_train_are_listed() -> None:
+    """Those who know a stage by its kind alone (cards, the report, prices) go by this list."""
+    found = {kind for kind in stage_kinds() if issubclass(stage_class(kind), TrainingSettings)}
+    assert found == {*TRAININGS, "reward_model"}
+
+
+def test_an_unknown_variable_in_a_recipe_is_one_sentence(refused: Refused) -> None:
+    (said,) = refused(SMALL, "description=${oc.env:NO_SUCH_VARIABLE}")
+    assert "NO_SUCH_VARIABLE" in said
 
 
 def test_a_change_downstream_leaves_what_is_upstream(workdir: Path) -> None:

@@ -23,6 +23,7 @@ PLANTED = {
     "WANDB_API_KEY": "0123456789abcdef" * 2,
 }
 RECIPE = """
+defaults: [base, _self_]
 name: secretive
 stages:
   public: {{use: mini_public, rows: 40}}
@@ -82,17 +83,24 @@ def test_a_whole_run_writes_none_of_them(server: int, tmp_path: Path) -> None:
     hub = Hub()
     served = serve(hub)
     (tmp_path / "secretive.yaml").write_text(RECIPE.format(port=server))
-    endpoint = f"http://127.0.0.1:{served.server_address[1]}"
-    environment = (
-        os.environ | PLANTED | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
-    )
-    command = [sys.executable, "-m", "magpie_align", "recipe=secretive.yaml"]
+    hub_settings = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    environment = os.environ | PLANTED | hub_settings | {"HF_HOME": str(tmp_path / "hf")}
     said = b""
-    for status, code in ((401, 1), (200, 0)):
-        Talkative.status = status
+
+    def magpie(*words: str, code: int) -> bytes:
+        nonlocal said
+        command = [sys.executable, "-m", "magpie_align", *words, "recipe=secretive.yaml"]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
         said += done.stdout + done.stderr
         assert done.returncode == code, said.decode()
+        return done.stdout
+
+    for status, code in ((401, 1), (200, 0)):
+        Talkative.status = status
+        magpie("run", code=code)
+    magpie("push", "--yes", code=0)
+    scripts = magpie("submit", "launcher=slurm", "stages.public.rows=41", "--dry-run", code=0)
+    assert b"#SBATCH" in scripts
     served.shutdown()
     assert f"Bearer {PLANTED['HF_TOKEN']}" in hub.tokens
     assert b"not with Bearer ***" in said
@@ -129,6 +137,11 @@ def test_a_secret_in_a_setting_is_refused_and_not_repeated(
     (said,) = refused(SMALL, setting)
     assert said.startswith(f"{where}, which has no place in settings; keep it in the environment: ")
     assert not any(value in said for value in (*PLANTED.values(), "abc", "pass@"))
+
+
+def test_a_secret_in_a_line_that_jobs_run_first_is_refused(refused: Callable[..., list[str]]) -> None:
+    (said,) = refused("submit", SMALL, "launcher=slurm", f"launcher.setup=['export HF_TOKEN={PLANTED['HF_TOKEN']}']")
+    assert said.startswith("launcher.setup.0: it holds what looks like a secret") and PLANTED["HF_TOKEN"] not in said
 
 
 def test_what_only_sounds_like_one_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
-"""The verbs: run (default), plan, check, submit, status, cancel, stage, report, list.
+"""The verbs: run (default), plan, check, submit, status, cancel, stage, report, push, list.
 
 Exit codes: 0 done, 1 a stage failed, 2 usage or configuration, 75 left early as asked, 130 interrupted.
 
 show        what looks without making anything
 work        what makes artifacts, here or on a cluster
 reports     what a run shows at its end, and the leaderboard
+push        what leaves the machine
 """
 
 import shlex
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from magpie_align.cli.push import push
 from magpie_align.cli.reports import report, report_store
 from magpie_align.cli.show import check, show_list, show_plan
 from magpie_align.cli.work import make_stage, on_cluster, run
@@ -37,6 +39,8 @@ verbs
   report  the leaderboard: every evaluation in the store beside the paper's printed rows, where both were measured alike;
           with recipe=NAME only that recipe's, and report.html of what it has made; without it all there are
           (store=FOLDER, output=FOLDER)
+  push    show what its releases would send to the hub, where their `push` says, private unless `private: false`; with --yes
+          send it
   list    the recipes, and the kinds of stages they are written in
 
 recipe=NAME names a file in recipes/, or give a path ending in .yaml.
@@ -46,7 +50,7 @@ key=value changes any setting of the recipe, and --multirun runs every combinati
   python -m magpie_align plan recipe=sft_300k stages.sft.learning_rate=1e-5
   python -m magpie_align recipe=quickstart seed=0,1,2 --multirun
 """
-VERBS = ("run", "plan", "check", "submit", "status", "cancel", "stage", "report", "list")
+VERBS = ("run", "plan", "check", "submit", "status", "cancel", "stage", "report", "push", "list")
 CLUSTER = ("submit", "status", "cancel")
 
 
@@ -80,7 +84,8 @@ def _dispatch(args: list[str]) -> int:
     rest = [a for a in args if a != verb]
     flags = {a for a in rest if a.startswith("-")}
     sweeps = {"--multirun", "-m"}
-    known = {"submit": {"--dry-run"}, "status": set(), "cancel": set(), "plan": sweeps | {"--probe"}}.get(verb, sweeps)
+    own = {"submit": {"--dry-run"}, "status": set(), "cancel": set(), "push": {"--yes"}, "plan": sweeps | {"--probe"}}
+    known = own.get(verb, sweeps)
     unknown = flags - known
     if unknown:
         raise ConfigError(f"there is no option '{min(unknown)}'; settings are given as key=value, see --help")
@@ -97,6 +102,7 @@ def _dispatch(args: list[str]) -> int:
         "plan": show_plan,
         "check": check,
         "report": partial(report, command),
+        "push": partial(push, "--yes" in flags),
     }
     act = known_acts.get(verb, partial(run, command))
     if verb in CLUSTER:
@@ -106,9 +112,9 @@ def _dispatch(args: list[str]) -> int:
     if verb == "stage":
         if flags or not overrides or "=" in overrides[0]:
             raise ConfigError("name the stage: `stage NAME recipe=...`, and one combination of settings")
-        own = {a.partition("=")[0]: a.partition("=")[2] for a in overrides if a.startswith(("shard=", "submission="))}
-        act = partial(make_stage, overrides[0], own)
-        overrides = [a for a in overrides[1:] if a.partition("=")[0] not in own]
+        how = {a.partition("=")[0]: a.partition("=")[2] for a in overrides if a.startswith(("shard=", "submission="))}
+        act = partial(make_stage, overrides[0], how)
+        overrides = [a for a in overrides[1:] if a.partition("=")[0] not in how]
     bare = next((a for a in overrides if "=" not in a and not a.startswith("~")), None)
     if bare:
         raise ConfigError(f"'{bare}' is no setting; settings are given as key=value")
@@ -116,7 +122,7 @@ def _dispatch(args: list[str]) -> int:
 
     if "--probe" in flags:
         act = partial(show_plan, probe=True)
-    if flags - {"--probe"}:
+    if flags - {"--probe", "--yes"}:
         sweep(names[0], overrides, act, try_engine=verb == "run")
     else:
         act(load(names[0], overrides, try_engine=verb in ("run", "stage")))

@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 
 def run(command: str, plan: "Plan") -> None:
     """Run the whole recipe. `command` is how it was asked for, or nothing where that asks for more than this run."""
-    from contextlib import nullcontext
-
-    from rich.console import Console
-
     from magpie_align.flow.runner import run_graph
-    from magpie_align.flow.view import LiveView, PlainView, View, clock
+    from magpie_align.flow.view import clock, opened_view
+    from magpie_align.pricing.verb import expected_seconds
 
     recipe = plan.recipe
     if recipe.launcher:
         raise ConfigError("launcher is for submit: `python -m magpie_align submit ...`; leave it out to run here")
-    console = Console()
     _check_folders(recipe.store, recipe.output, recipe.min_free_gb)
     externals = _find_externals(plan.todo)
     print(f"{recipe.name}: {len(plan.nodes)} stages, {len(plan.todo)} to run; engine {plan.engine}", flush=True)
-    view: View = LiveView(console) if console.is_terminal else PlainView(console)
+    expected = expected_seconds(plan.nodes, recipe.resources, recipe.assume)
     started = time.monotonic()
-    with view if isinstance(view, LiveView) else nullcontext():
+    with opened_view(plan.nodes, expected, recipe.jobs) as view:
         run_graph(plan.nodes, recipe.jobs, view, externals.get)
     print(f"finished in {clock(time.monotonic() - started)}")
     (recipe.output / "recipe.yaml").write_text(plan.composed)
@@ -88,8 +84,6 @@ def _node(name: str, plan: "Plan") -> "Node":
 
 
 def _make(name: str, part: "Shard | None", plan: "Plan") -> None:
-    from rich.console import Console
-
     from magpie_align.flow.runner import run_graph, run_shard
     from magpie_align.flow.view import PlainView
 
@@ -101,7 +95,7 @@ def _make(name: str, part: "Shard | None", plan: "Plan") -> None:
         raise ConfigError(f"stage '{name}' needs {', '.join(waiting)}, not made yet; make that first")
     _check_folders(plan.recipe.store, plan.recipe.output, plan.recipe.min_free_gb)
     externals = _find_externals([node])
-    view = PlainView(Console())
+    view = PlainView()
     if part and not node.artifact.done:
         run_shard(node, part, view, externals.get)
         print(f"done: shard {part.number}/{part.of} of {name}")

@@ -55,7 +55,7 @@ class Table:
     """`total` rows of `schema`, indexed 0..total-1. Call `add` for every index that `missing` yields, then `close`.
 
     With a `shard` only its rows are missing, counted, and closed. `first` is the index of the first row it covers, `size` their
-    number, `done` how many of them are in.
+    number, `done` how many of them are in, `latest` the one that came last.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Table:
         self.size = sum(map(self._size, self._own))
         self._sealed = {c for c in self._own if self._part(c).exists()}
         self.done = sum(map(self._size, self._sealed))
+        self.latest: Row = {}
         self._recover()
 
     def _size(self, chunk: int) -> int:
@@ -174,6 +175,7 @@ class Table:
         chunk = index // self._chunk
         rows = self._open.setdefault(chunk, {})
         rows[index] = row
+        self.latest = row
         self.done += 1
         if len(rows) == self._size(chunk):
             self._seal(chunk)

@@ -1,15 +1,19 @@
-"""What the user sees while a graph runs: bars on a terminal, plain lines elsewhere."""
+"""What the user sees while a graph runs: a live view on a terminal, plain lines in notebooks, CI logs and the files of Slurm jobs."""
 
+import os
+import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-
 from magpie_align.flow.graph import Node
+from magpie_align.flow.outlook import Outlook
 
 State = dict[str, Any] | None
 _QUIET = 15.0  # seconds between two plain lines on one stage
+_WHOLE = 60.0  # between two on how far the whole is
+_SAMPLE = 100  # characters of a sample in a plain line
 
 
 class View(Protocol):
@@ -20,6 +24,20 @@ class View(Protocol):
     def update(self, node: Node, state: State) -> None: ...
     def finish(self, node: Node, seconds: float) -> None: ...
     def fail(self, node: Node, seconds: float) -> None: ...
+
+
+@contextmanager
+def opened_view(nodes: list[Node], expected: Mapping[str, float], jobs: int) -> Iterator[View]:
+    """The view that fits where the output goes. `expected` is stage -> seconds that it was predicted to take."""
+    outlook = Outlook(nodes, expected, jobs)
+    # Not what rich takes for a terminal: it obeys FORCE_COLOR, which CI sets for files.
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        yield PlainView(outlook)
+        return
+    from magpie_align.flow.live import LiveView
+
+    with LiveView(outlook) as live:
+        yield live
 
 
 def describe(state: State) -> str:
@@ -57,66 +75,52 @@ def result_line(node: Node, seconds: float) -> str:
     return f"{node.name:<20} {clock(seconds):>7}  {'  '.join(short)}".rstrip()
 
 
-class PlainView:
-    """Lines for logs: start, a line now and then, end."""
+def outlook_line(outlook: Outlook) -> str:
+    """`7 of 31 stages, about 12m 30s left`"""
+    left = outlook.left()
+    return outlook.count() + (f", about {clock(left)} left" if left is not None and left >= 1 else "")
 
-    def __init__(self, console: Console):
-        self._console = console
+
+class PlainView:
+    """Lines for logs: start, a line now and then, end; and now and then how far the whole is, if `outlook` is of a whole recipe."""
+
+    def __init__(self, outlook: Outlook | None = None):
+        self._outlook = outlook
         self._next: dict[str, float] = {}
+        self._next_whole = time.monotonic() + _WHOLE
 
     def _say(self, text: str) -> None:
-        self._console.print(f"[{time.strftime('%H:%M:%S')}] {text}", markup=False, highlight=False, soft_wrap=True)
+        print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
     def skip(self, node: Node) -> None:
         self._say(f"{node.name}: already done")
+        if self._outlook:
+            self._outlook.skip(node)
 
     def start(self, node: Node) -> None:
         self._next[node.name] = time.monotonic() + _QUIET
         self._say(f"{node.name}: started")
+        if self._outlook:
+            self._outlook.start(node)
 
     def update(self, node: Node, state: State) -> None:
+        if self._outlook:
+            self._outlook.update(node, state)
         if state and time.monotonic() > self._next[node.name]:
             self._next[node.name] = time.monotonic() + _QUIET
-            self._say(f"{node.name}: {describe(state)}")
+            sample = state.get("sample", "")
+            shown = f"  last: {sample[:_SAMPLE]}" if sample else ""
+            self._say(f"{node.name}: {describe(state)}{shown}")
 
     def finish(self, node: Node, seconds: float) -> None:
         self._say(f"done {result_line(node, seconds)}")
+        if self._outlook:
+            self._outlook.finish(node, seconds)
+            if self._outlook.done or time.monotonic() > self._next_whole:
+                self._next_whole = time.monotonic() + _WHOLE
+                self._say(outlook_line(self._outlook))
 
     def fail(self, node: Node, seconds: float) -> None:
         self._say(f"{node.name}: failed after {clock(seconds)}")
-
-
-class LiveView:
-    """A bar for each running stage; finished ones scroll up as lines."""
-
-    def __init__(self, console: Console):
-        columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(bar_width=24), TimeElapsedColumn())
-        self._bars = Progress(*columns, TextColumn("{task.fields[news]}"), console=console)
-        self._tasks: dict[str, TaskID] = {}
-        self._skipped = 0
-
-    def __enter__(self) -> "LiveView":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bars.stop()
-
-    def skip(self, node: Node) -> None:
-        self._bars.console.print(f"[dim]= {node.name:<20} already done[/dim]", highlight=False)
-
-    def start(self, node: Node) -> None:
-        self._tasks[node.name] = self._bars.add_task(node.name, total=None, news="starting")
-
-    def update(self, node: Node, state: State) -> None:
-        if state:
-            task = self._tasks[node.name]
-            self._bars.update(task, completed=state["done"], total=state["total"], news=describe(state))
-
-    def finish(self, node: Node, seconds: float) -> None:
-        self._bars.remove_task(self._tasks.pop(node.name))
-        self._bars.console.print(f"[green]✓[/green] {result_line(node, seconds)}", highlight=False)
-
-    def fail(self, node: Node, seconds: float) -> None:
-        self._bars.remove_task(self._tasks.pop(node.name))
-        self._bars.console.print(f"[red]✗[/red] {node.name:<20} {clock(seconds):>7}", highlight=False)
+        if self._outlook:
+            self._outlook.fail(node)

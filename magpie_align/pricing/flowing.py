@@ -9,10 +9,9 @@ from magpie_align.flow.graph import Node
 from magpie_align.pricing.assume import Assume
 from magpie_align.pricing.facts import lengths, passing, questions
 from magpie_align.pricing.span import Span
+from magpie_align.records import TRAININGS
 from magpie_align.stages.instructions import Instructions
 from magpie_align.stages.select import Select
-
-TRAININGS = ("sft", "dpo", "kto", "cpo", "orpo", "reward_model")
 
 
 @dataclass(frozen=True)
@@ -146,5 +145,7 @@ _RULES: dict[str, _Rule] = {
     "neighbours": _vectors,
     **dict.fromkeys(("outputs", "published_outputs"), _questioned),
     **dict.fromkeys(("mini_public", "mini_preferences"), _fixed),
-    **dict.fromkeys(("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", *TRAININGS), _none),
+    **dict.fromkeys(
+        ("probe", "mix", "dataset", "report", "release", "model_release", "evaluate", "reward_model", *TRAININGS), _none
+    ),
 }

@@ -4,11 +4,12 @@ from magpie_align.errors import ConfigError
 from magpie_align.flow.graph import Node
 from magpie_align.pricing.resources import Resources
 from magpie_align.pricing.shapes import BYTES, Config
+from magpie_align.records import TRAININGS
 from magpie_align.training.fitting import advice
 from magpie_align.training.memory import GIB, TrainingJob, predict
 from magpie_align.training.settings import TrainingSettings
 
-_METHODS = {"reward_model": "reward", **{kind: kind for kind in ("sft", "dpo", "kto", "orpo", "cpo")}}
+_METHODS = {"reward_model": "reward"} | {kind: kind for kind in TRAININGS}
 
 
 def memory(node: Node, config: Config, resources: Resources) -> tuple[str, str | None]:

@@ -43,6 +43,12 @@ def show_costs(
     return price.refusals(told)
 
 
+def expected_seconds(nodes: list[Node], given: Resources | None, assume: Assume) -> dict[str, float]:
+    """Stage -> seconds of work that it is predicted to take, the middle of the span; only those of which that is known."""
+    basis, _ = price.choose(nodes, given, assume)
+    return {one.node.name: (one.hours.low + one.hours.high) * 1800 for one in estimates(nodes, basis) if one.hours}
+
+
 def keep_costs(nodes: list[Node], given: Resources | None, assume: Assume, report: Path, folder: Path) -> None:
     """What each stage was predicted to take and took: at the end of the report, and as `costs.json` in the run's folder."""
     basis, _ = price.choose(nodes, given, assume)

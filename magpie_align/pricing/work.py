@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from magpie_align.engines import EngineSettings
 from magpie_align.flow.graph import Node
-from magpie_align.pricing.flowing import TRAININGS, Made
+from magpie_align.pricing.flowing import Made
 from magpie_align.pricing.span import Span, added
+from magpie_align.records import TRAININGS
 from magpie_align.stages.tags import Tags
 from magpie_align.training.settings import TrainingSettings
 
@@ -157,7 +158,7 @@ RULES: dict[str, Callable[[Node, Mapping[str, Made]], Work | None]] = {
     "safety": _safety,
     **dict.fromkeys(("rewards", "base_rewards"), _scored),
     "embed": _embedded,
-    **dict.fromkeys(TRAININGS, _trained),
+    **dict.fromkeys((*TRAININGS, "reward_model"), _trained),
 }
 WITHOUT = (
     *(

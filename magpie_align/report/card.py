@@ -22,7 +22,7 @@ CITATION = """\
 @dataclass(frozen=True)
 class Card:
     """All that a card tells. `numbers` and `labels` are those of `statistics`, `columns` those of the first configuration; `beside`
-    is another kind of file that the rows are in.
+    is another kind of file that the rows are in; `name` is what to load it by.
     """
 
     title: str
@@ -37,6 +37,7 @@ class Card:
     labels: Mapping[str, list[tuple[str, int]]]
     made: list[Made]
     origins: list[Origin]
+    name: str
 
     def render(self) -> str:
         """The whole README.md."""
@@ -58,7 +59,7 @@ class Card:
     def _contents(self) -> str:
         sizes = table(["split", "rows"], [[name, count] for name, count in self.splits.items()])
         first = next(iter(self.configs))
-        said = [f'`load_dataset(FOLDER_OR_HUB_ID, "{name}")` for the form `{name}`' for name in self.configs]
+        said = [f'`load_dataset("{self.name}", "{name}")` for the form `{name}`' for name in self.configs]
         if self.beside:
             said.append(
                 f"or take the same rows as {self.beside} from `{'`, `'.join(f'{name}/' for name in self.configs)}`"

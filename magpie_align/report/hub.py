@@ -6,7 +6,7 @@ from typing import Literal
 from magpie_align.errors import StageError
 
 
-def push(folder: Path, repo: str, *, private: bool, kind: Literal["dataset", "model"] = "dataset") -> str:
+def push(folder: Path, repo: str, *, private: bool, kind: Literal["dataset", "model"]) -> str:
     """Upload a folder of a data set or a model to `org/name`, made if it does not exist; returns its address.
 
     Raises StageError where that fails, and where the repository is public and a private one was asked for.
@@ -23,7 +23,7 @@ def push(folder: Path, repo: str, *, private: bool, kind: Literal["dataset", "mo
         reason = str(error).strip().splitlines()
         raise StageError(
             f"cannot push to '{repo}' ({reason[0].rstrip('.') if reason else type(error).__name__}); log in with `hf auth login`, "
-            "check the name, or leave push out: the release itself does not need it"
+            "check the name, and give the same command again"
         ) from None
     if seen_by_all:
         raise StageError(

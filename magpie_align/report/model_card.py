@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from magpie_align.records import Score
+from magpie_align.records import TRAININGS, Score
 from magpie_align.report.card import CITATION, table
 from magpie_align.report.licences import UNKNOWN, Origin
 from magpie_align.report.lineage import Made
 from magpie_align.report.table import markdown
 
-TRAININGS = ("sft", "dpo", "kto", "cpo", "orpo")
 _SHOWN = ("learning_rate", "epochs", "batch_size", "max_length", "schedule", "warmup", "optimizer", "precision", "beta")
 
 

@@ -1,7 +1,7 @@
 """How every stage fills a table through an engine: opened only where rows are missing, and what it was is kept for the manifest."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,31 @@ def fill(
     model: str,
     write: Callable[[Engine], Iterable[int]],
     needs: Iterable[Capability] = (),
+    *,
+    shows: Sequence[str],
 ) -> bool:
     """Fill the rows that `table` still lacks; `write` yields how many are done. True if the table is whole, not one shard.
+
+    `shows` are the columns by which a row is shown while it runs.
 
     A whole table's engine is noted in the manifest, also where shards or an earlier run did all the work.
     """
     if table.done < table.size:
         with opened(ctx, engine, model, needs) as ready:
             for done in write(ready):
-                ctx.progress(done, table.size)
+                ctx.progress(done, table.size, sample=sample_of(table, shows))
     table.close()
     return whole(ctx)
+
+
+def sample_of(table: "Table", shows: Sequence[str]) -> Callable[[], str]:
+    """The row that came last, by these columns."""
+
+    def sample() -> str:
+        values = (table.latest.get(name) for name in shows)
+        return " | ".join(", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in values if v)
+
+    return sample
 
 
 @contextmanager

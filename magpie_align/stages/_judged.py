@@ -145,7 +145,9 @@ def judge_all(
 
     with opened_judge(ctx, stage, prompts) as judge:
         try:
-            verdicts = hear(judge, cases, ctx.out, stage.max_failures, ctx.progress)
+            verdicts = hear(
+                judge, cases, ctx.out, stage.max_failures, lambda n, of, said: ctx.progress(n, of, sample=lambda: said)
+            )
         finally:
             tally = {"calls_now": judge.tally.calls, "cached": judge.tally.cached, **judge.tally.notes}
             print("the judge so far:", ", ".join(f"{name} {value}" for name, value in tally.items()), file=sys.stderr)

@@ -1,10 +1,11 @@
 from collections import Counter
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
 
 from magpie_align.curation.base_prompt import BasePrompt
-from magpie_align.engines import EngineSettings, problems
+from magpie_align.engines import Engine, EngineSettings, problems
 from magpie_align.flow.stage import Columns, Context, ModelRef, Product, Reads, Ref, RowsRef, Stage
 from magpie_align.settings import Runtime
 from magpie_align.stages._fill import fill
@@ -45,8 +46,10 @@ class BaseResponses(Stage, Answers):
         prompts = Prompts(load_tokenizer(model, trust_remote_code=self.engine.trust_remote_code), self.prompt)
         rows, name = read_rows(data, start=table.first), ctx.name_of(self.model)
         sampling = replace(self.sampling, stop=self.prompt.stop)
-        if fill(
-            ctx, table, self.engine, model, lambda e: write_base_outputs(e, prompts, sampling, rows, table, name=name)
-        ):
+
+        def write(engine: Engine) -> Iterable[int]:
+            return write_base_outputs(engine, prompts, sampling, rows, table, name=name)
+
+        if fill(ctx, table, self.engine, model, write, shows=("base_output",)):
             found = Counter(row["base_status"].split(":")[0] for row in read_rows(ctx.out, ["base_status"]))
             ctx.note(rows=found.total(), **found)

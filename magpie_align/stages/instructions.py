@@ -1,9 +1,10 @@
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from magpie_align.engines import EngineSettings
+from magpie_align.engines import Engine, EngineSettings
 from magpie_align.flow.stage import Columns, Context, ModelRef, ProbeRef, Product, Reads, Ref, Stage
 from magpie_align.settings import Runtime
 from magpie_align.stages._fill import fill
@@ -43,15 +44,20 @@ class Instructions(Stage, Asking):
         from magpie_align.synthesis.instructions import write_instructions
 
         step, model = self.step(ctx), str(ctx.path(self.model))
-        if fill(ctx, step.table, self.engine, model, lambda engine: write_instructions(engine, step), self.needs):
+
+        def write(engine: Engine) -> Iterable[int]:
+            return write_instructions(engine, step)
+
+        if fill(ctx, step.table, self.engine, model, write, self.needs, shows=("instruction",)):
             self.sum_up(ctx)
 
     def step(self, ctx: Context) -> "Instructing":
-        """The drawing of what is still missing. Raises StageError if the probe said no."""
+        """The drawing of what is still missing; notes the template that rows name by its hash. Raises StageError if the probe said no."""
         from magpie_align.synthesis.instructions import SCHEMA, Instructing
 
         self._heed_probe(ctx)
         draws = self.draws(str(ctx.path(self.model)), self.seed, self.engine.trust_remote_code)
+        ctx.note(template={"hash": draws.template.hash, "pre_query": draws.template.pre_query_text()})
         return Instructing(
             draws,
             ctx.table(draws.grid.total, SCHEMA, self.chunk),

@@ -1,30 +1,23 @@
 import os
 import shutil
 from pathlib import Path
-from typing import ClassVar
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from magpie_align.flow.stage import Context, ModelRef, Product, ScoresRef, Stage, is_external
+from magpie_align.stages._published import Published
 
 
-class ModelRelease(Stage):
-    """A trained model fit to publish: its files, a model card with its scores, the recipe; pushed to the hub only if asked."""
+class ModelRelease(Stage, Published):
+    """A trained model fit to publish: its files, a model card with its scores, the recipe; the verb `push` sends it to the hub."""
 
     produces: ClassVar[Product] = "release"
+    hub_kind: ClassVar[Literal["dataset", "model"]] = "model"
 
     model: ModelRef
     scores: list[ScoresRef] = []
     """Evaluations of this model, for the card."""
-    title: str
-    description: str = ""
-    licence: str | None = None
-    """What the card states; left out, what the cards of the models and data state, or unknown."""
     languages: list[str] = []
     """Codes of the languages it was trained on."""
-    push: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$")
-    """`org/name` on the hub."""
-    private: bool = True
 
     def problems(self) -> list[str]:
         if not is_external(self.model):
@@ -38,10 +31,10 @@ class ModelRelease(Stage):
 
         from magpie_align.errors import StageError
         from magpie_align.evaluation.scored import read_scored
-        from magpie_align.report.hub import push
+        from magpie_align.records import TRAININGS
         from magpie_align.report.licences import licence_for, origins
         from magpie_align.report.lineage import lineage
-        from magpie_align.report.model_card import TRAININGS, ModelCard
+        from magpie_align.report.model_card import ModelCard
         from magpie_align.stages.release import recipe_yaml
 
         source = ctx.path(self.model)
@@ -62,8 +55,6 @@ class ModelRelease(Stage):
             (ctx.out / file).unlink(missing_ok=True)  # a link to the model's own, which stays as it is
             (ctx.out / file).write_text(text, encoding="utf-8")
         ctx.note(licence=licence[0], scores=len(scores))
-        if self.push:
-            ctx.note(pushed=push(ctx.out, self.push, private=self.private, kind="model"))
 
 
 def _linked(source: str, target: str) -> None:

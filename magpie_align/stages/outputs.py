@@ -72,7 +72,7 @@ class Outputs(Stage, Answers):
         step = Answering(
             template, questions, table, self.sampling, self.temperatures, self.seed, ctx.name_of(self.model)
         )
-        if fill(ctx, table, self.engine, model, lambda engine: write_outputs(engine, step)):
+        if fill(ctx, table, self.engine, model, lambda engine: write_outputs(engine, step), shows=("answers",)):
             heat = ", ".join(f"{name} {value:g}" for name, value in sorted(self.temperatures.items()))
             decoding = {
                 "temperature": f"{self.temperature:g}; {heat}" if heat else self.temperature,

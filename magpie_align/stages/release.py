@@ -5,38 +5,32 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from magpie_align.flow.stage import Context, Product, RowsRef, Stage
+from magpie_align.stages._published import Published
 
 if TYPE_CHECKING:
     from magpie_align.report.lineage import Made
 
 
-class Release(Stage):
-    """A data set fit to publish: Parquet and JSON lines, a dataset card, the recipe; pushed to the hub only if asked."""
+class Release(Stage, Published):
+    """A data set fit to publish: Parquet and JSON lines, a dataset card, the recipe; the verb `push` sends it to the hub."""
 
     produces: ClassVar[Product] = "release"
+    hub_kind: ClassVar[Literal["dataset", "model"]] = "dataset"
 
     data: RowsRef
     labels: list[RowsRef] = []
     """Rows that add their columns, such as `instructions` for how a question was drawn."""
     split: RowsRef | None = None
     """A stage `split`; all rows are `train` without."""
-    title: str
-    description: str = ""
-    licence: str | None = None
-    """What the card states; left out, what the cards of the models and data state, or unknown."""
     forms: list[Literal["sharegpt", "messages"]] = Field(["sharegpt", "messages"], min_length=1)
     """For chats; preference pairs have one form."""
     files: list[Literal["parquet", "jsonl"]] = Field(["parquet", "jsonl"], min_length=1)
     extra: list[str] = []
     """Columns to publish beside the official ones."""
-    push: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$")
-    """`org/name` on the hub."""
-    private: bool = True
 
     def run(self, ctx: Context) -> None:
         from magpie_align.report import statistics
         from magpie_align.report.card import Card
-        from magpie_align.report.hub import push
         from magpie_align.report.licences import licence_for, origins
         from magpie_align.report.lineage import lineage
         from magpie_align.report.release import open_release, write_release
@@ -62,12 +56,11 @@ class Release(Stage):
                 labels=statistics.labels(release),
                 made=made,
                 origins=found,
+                name=self.push or "FOLDER_OR_HUB_ID",
             )
         (ctx.out / "README.md").write_text(card.render(), encoding="utf-8")
         (ctx.out / "recipe.yaml").write_text(recipe_yaml(made, self.title), encoding="utf-8")
         ctx.note(rows=sum(card.splits.values()), splits=dict(card.splits), licence=card.licence[0])
-        if self.push:
-            ctx.note(pushed=push(ctx.out, self.push, private=self.private))
 
 
 def recipe_yaml(made: "list[Made]", title: str) -> str:

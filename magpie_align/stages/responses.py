@@ -7,12 +7,14 @@ from magpie_align.engines import EngineSettings, problems
 from magpie_align.engines.template import TemplateSettings
 from magpie_align.flow.stage import Columns, Context, ModelRef, Product, Reads, Ref, RowsRef, Stage
 from magpie_align.settings import Runtime
-from magpie_align.stages._fill import fill, opened, remember, whole
+from magpie_align.stages._fill import fill, opened, remember, sample_of, whole
 from magpie_align.stages.instructions import Instructions
 from magpie_align.synthesis.sampling import Answers
 
 if TYPE_CHECKING:
     from magpie_align.synthesis.responses import Answering
+
+CHAT = ("instruction", "response")
 
 
 class Responses(Stage, Answers):
@@ -56,7 +58,7 @@ class Responses(Stage, Answers):
         step = self._step(ctx, count_rows(data))
         step.backlog = step.table.wanted(read_rows(data, start=step.table.first // self.samples), self.samples)
         model = self.model if self.engine.chat else str(ctx.path(self.model))
-        if fill(ctx, step.table, self.engine, model, lambda engine: write_responses(engine, step)):
+        if fill(ctx, step.table, self.engine, model, lambda engine: write_responses(engine, step), shows=CHAT):
             self._sum_up(ctx)
 
     def joins(self, parent: Stage) -> bool:
@@ -72,7 +74,7 @@ class Responses(Stage, Answers):
         assert isinstance(parent, Instructions)
         asking = parent.step(parent_ctx)
         step = self._step(ctx, asking.table.total)
-        both = (asking.table, parent_ctx), (step.table, ctx)
+        both = (asking.table, parent_ctx, CHAT[:1]), (step.table, ctx, CHAT)
         owed = [True]
 
         def finish_parent() -> None:
@@ -86,8 +88,8 @@ class Responses(Stage, Answers):
         with opened(parent_ctx, self.engine, str(ctx.path(self.model)), parent.needs) as engine:
             remember(ctx, engine.provenance)
             for _ in write_both(engine, asking, step):
-                for table, told in both:
-                    told.progress(table.done, table.total)
+                for table, told, shows in both:
+                    told.progress(table.done, table.total, sample=sample_of(table, shows))
                 finish_parent()
         finish_parent()
         step.table.close()

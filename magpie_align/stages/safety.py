@@ -53,7 +53,7 @@ class Safety(Stage):
         def write(engine: Engine) -> Iterable[int]:
             return write_verdicts(engine, chats, self.categories, rows, table, sampling=sampling, name=name)
 
-        if fill(ctx, table, self.engine, model, write):
+        if fill(ctx, table, self.engine, model, write, shows=("llama_guard_2",)):
             found = Counter(_kind(row) for row in read_rows(ctx.out, ["llama_guard_2", "safety_status"]))
             ctx.note(rows=found.total(), **found)
 

@@ -51,7 +51,7 @@ class Tags(Stage):
         def write(engine: Engine) -> Iterable[int]:
             return write_tags(engine, template, self.tagger, rows, table, name=name, seed=self.seed)
 
-        if fill(ctx, table, self.engine, model, write):
+        if fill(ctx, table, self.engine, model, write, shows=self.tagger.columns):
             status = f"{self.tagger.topics[0]}_status"
             failed = sum(row[status] != "ok" for row in read_rows(ctx.out, [status]))
             held = self.tagger.structured and "structured" in capabilities(self.engine)

@@ -62,7 +62,8 @@ class Turns(Stage, Answers):
         chats = ctx.work / "chats"
         table = ctx.table(count_rows(data), schema(self.turns), self.chunk, folder=chats)
         step = Chatting(rounds, read_rows(data, start=table.first), table, ctx.name_of(self.model))
-        if fill(ctx, table, self.engine, model, lambda engine: write_turns(engine, step)):
+        last = (f"instruction_{self.turns}", f"response_{self.turns}")
+        if fill(ctx, table, self.engine, model, lambda engine: write_turns(engine, step), shows=last):
             found = Counter(row["turns_status"].split(":")[0] for row in read_rows(chats, ["turns_status"]))
             kept = keep_chats(chats, ctx.out, only_whole=self.failed == "drop")
             ctx.note(rows=kept, dropped=table.total - kept, chats=dict(found))

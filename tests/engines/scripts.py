@@ -20,3 +20,9 @@ def mortal(prompt_text: str, seed: int | None) -> str:
     if "die" in prompt_text:
         os._exit(7)
     return prompt_text
+
+
+def hostile(prompt_text: str, seed: int | None) -> str:
+    """Slow enough to be seen, and it would steer a terminal, or what draws on it."""
+    time.sleep(0.02)
+    return "\u202eowned [red]seven[/red]\nis \x1b[2Jthe answer"

@@ -301,9 +301,9 @@ def test_the_limit_of_failures(tmp_path_factory: Any, good: list[bool], limit: f
     bad = good.count(False)
     if bad and (bad / len(good) > limit or bad == len(good)):
         with pytest.raises(StageError, match=f"gave no verdict on {bad} of {len(good)} cases .{bad} refused."):
-            hear(judge, cases, folder, limit, lambda done, total: None)  # type: ignore[arg-type]
+            hear(judge, cases, folder, limit, lambda done, total, said: None)  # type: ignore[arg-type]
     else:
-        assert len(hear(judge, cases, folder, limit, lambda done, total: None)) == len(good)  # type: ignore[arg-type]
+        assert len(hear(judge, cases, folder, limit, lambda done, total, said: None)) == len(good)  # type: ignore[arg-type]
     listed = [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
     assert sorted(line["question"] for line in listed) == sorted(str(n) for n, one in enumerate(good) if not one)
     assert len((folder / "judgments.jsonl").read_text().splitlines()) == len(good)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.hub import Hub, serve
+from tests.report.hub import Hub, Repo, serve
 
 SECRET = "hf_" + "x" * 30
 PUSH = """
@@ -17,7 +17,7 @@ from pathlib import Path
 from magpie_align.errors import StageError
 from magpie_align.report.hub import push
 try:
-    print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private"))
+    print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private", kind="dataset"))
 except StageError as error:
     sys.exit(f"refused: {error}")
 """
@@ -27,7 +27,7 @@ except StageError as error:
 def hub() -> Iterator[tuple[Hub, str]]:
     hub = Hub()
     server = serve(hub)
-    yield hub, f"http://127.0.0.1:{server.server_address[1]}"
+    yield hub, hub.address
     server.shutdown()
 
 
@@ -50,8 +50,8 @@ def test_a_push_is_private_and_whole(hub: tuple[Hub, str], folder: Path) -> None
     store, address = hub
     done = push(folder, address, "org/name", "private")
     assert done.returncode == 0, done.stderr
-    assert store.repos == {"org/name": True}
-    assert store.files == {"README.md": (folder / "README.md").read_bytes(), "messages/train.jsonl": b'{"a": 1}\n'}
+    files = {"README.md": (folder / "README.md").read_bytes(), "messages/train.jsonl": b'{"a": 1}\n'}
+    assert store.repos == {"datasets/org/name": Repo(True, files)}
     again = push(folder, address, "org/name", "private")
     assert again.returncode == 0, again.stderr
     assert any(SECRET in token for token in store.tokens)
@@ -62,11 +62,12 @@ def test_a_push_is_private_and_whole(hub: tuple[Hub, str], folder: Path) -> None
 def test_public_is_asked_for(hub: tuple[Hub, str], folder: Path) -> None:
     store, address = hub
     assert push(folder, address, "org/name", "public").returncode == 0
-    assert store.repos == {"org/name": False}
-    store.files.clear()
+    (repo,) = store.repos.values()
+    assert not repo.private
+    repo.files.clear()
     refused = push(folder, address, "org/name", "private")
     assert "refused: 'org/name' exists and is public, and this release is to be private" in refused.stderr
-    assert store.files == {}
+    assert repo.files == {}
 
 
 def test_a_hub_that_does_not_let_us_in(hub: tuple[Hub, str], folder: Path) -> None:

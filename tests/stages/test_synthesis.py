@@ -35,6 +35,9 @@ def test_from_probe_to_second_turn(bench):
     assert (probe.summary["verdict"], probe.summary["n"]) == ("yes", 10)
     made = bench.run("asked", "instructions", grid=GRID, probe="probe")
     assert (made.summary["rows"], made.summary["ok"], made.summary["probe"]) == (10, 10, "yes")
+    template = made.summary["template"]
+    assert template["pre_query"] == "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
+    assert {row["pre_query_template"] for row in bench.rows("asked")} == {template["hash"]}
     bench.run("answered", "responses", "chatty", data="asked", max_tokens=200)
     chats = bench.run("chats", "turns", "chatty", data="answered", max_tokens=200)
     rows = bench.rows("chats")

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from magpie_align.evaluation.judging.settings import Seats
 from magpie_align.evaluation.outputs import Output
@@ -23,7 +23,8 @@ class Key(NamedTuple):
 class Case:
     """One answer, or two in the seats A and B, to a chat that ends with the user's turn.
 
-    `slots` are the texts that a prompt may ask for; `prompt` says which prompt, where a benchmark has several.
+    `slots` are the texts that a prompt may ask for; `prompt` says which prompt, where a benchmark has several. `seat` is that of
+    the evaluated model, where it does not stand alone.
     """
 
     key: Key
@@ -31,6 +32,7 @@ class Case:
     answers: tuple[str, ...]
     slots: Mapping[str, str]
     prompt: str = ""
+    seat: Literal["A", "B", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def pair(model: Output, baseline: Output, *, first: bool, part: int = 1, repeat:
             f"candidate_{seat}",
         )
         slots |= dict.fromkeys(names, answer)
-    return Case(Key(question.id, part, repeat), chat, answers, slots)
+    return Case(Key(question.id, part, repeat), chat, answers, slots, seat="A" if first else "B")
 
 
 def single(output: Output, turn: int, *, repeat: int = 0, prompt: str = "") -> Case:

@@ -15,19 +15,21 @@ FAILURES, JUDGMENTS = "failures.jsonl", "judgments.jsonl"
 
 
 def hear(
-    judge: Judge, cases: Sequence[Case], folder: Path, max_failures: float, progress: Callable[[int, int], None]
+    judge: Judge, cases: Sequence[Case], folder: Path, max_failures: float, progress: Callable[[int, int, str], None]
 ) -> dict[Key, Verdict]:
-    """The verdict on every case; all of them are written to `folder/judgments.jsonl`, those that failed to `failures.jsonl`.
+    """The verdict on every case; all of them are written to `folder/judgments.jsonl`, with the evaluated model's seat, those that
+    failed to `failures.jsonl`.
 
     Raises StageError if the share that failed is above `max_failures`, or all did.
     """
     verdicts: dict[Key, Verdict] = {}
+    seats = {case.key: case.seat for case in cases}
     for case, verdict in judge.judge(cases):
         verdicts[case.key] = verdict
-        progress(len(verdicts), len(cases))
+        progress(len(verdicts), len(cases), verdict.text)
     failed = {key: verdict for key, verdict in verdicts.items() if verdict.value is None}
-    write_lines(folder / JUDGMENTS, (_line(key, verdicts[key]) for key in sorted(verdicts)))
-    write_lines(folder / FAILURES, (_line(key, failed[key]) for key in sorted(failed)))
+    write_lines(folder / JUDGMENTS, (_line(key, seats[key], verdicts[key]) for key in sorted(verdicts)))
+    write_lines(folder / FAILURES, (_line(key, seats[key], failed[key]) for key in sorted(failed)))
     share = len(failed) / max(1, len(cases))
     if failed and (share > max_failures or len(failed) == len(cases)):
         kinds = Counter(kind(verdict) for verdict in failed.values()).most_common()
@@ -77,5 +79,5 @@ def write_lines(file: Path, rows: Iterable[Any]) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _line(key: Key, verdict: Verdict) -> dict[str, Any]:
-    return {**key._asdict(), **asdict(verdict)}
+def _line(key: Key, seat: str, verdict: Verdict) -> dict[str, Any]:
+    return {**key._asdict(), "seat": seat, **asdict(verdict)}

@@ -43,7 +43,8 @@ def _pool(
     con.execute(f"CREATE OR REPLACE TEMP TABLE drawn AS {drawn}")
     extra = [name for name in pool.columns if name not in ("uuid", *_MESSAGES)]
     chat = [pool.sql(name) if name in pool.columns else "NULL" for name in _MESSAGES]
-    members = [f"(t0.uuid IN (SELECT uuid FROM {rows_of(one.folder)}))::INT << {n}" for n, one in enumerate(pool.sets)]
+    # In brackets: SQL's + binds before its <<.
+    members = [f"((t0.uuid IN (SELECT uuid FROM {rows_of(s.folder)}))::INT << {n})" for n, s in enumerate(pool.sets)]
     cell = expressions(pool).get("sampling_cell")
     values = [pool.sql(name) for name in extra] + ([cell] if cell else [])
     query = (

@@ -11,11 +11,16 @@ from magpie_align.report.html.run import Run
 from magpie_align.report.lineage import Made
 
 SHOWN = 250
-"""Questions of a task whose texts are shown; wins and losses count all of them."""
+"""Questions of a task whose texts are shown at most; wins and losses count all of them."""
+MOST_TEXT = 4_000_000
+"""Characters of all questions shown, an equal part for each task; with longer texts fewer are shown."""
 _QUESTION = ("question", "query", "prompt", "problem", "instruction", "ctx", "text", "input")
 _CUT = 1500
 
 Sample = dict[str, Any]
+Said = tuple[int, str, float | None, str, str]
+"""A judge on one answer: which game or turn (from 1), the model's seat in it, seat A's share of the win or the rating, its words,
+and why there is no verdict where there is none."""
 Values = dict[str, dict[str, dict[str, float]]]
 """Metric -> model -> id of a question -> value."""
 
@@ -26,14 +31,17 @@ def evaluations(run: Run, seed: int) -> list[dict[str, Any]]:
     """
     values: dict[str, Values] = {}
     logs: dict[str, dict[str, dict[str, Sample]]] = {}
+    said: dict[str, dict[str, dict[str, list[Said]]]] = {}
     for name, entry in models(run).items():
         kept, outputs = _samples(entry), _outputs(run, entry)
         for task, metric, told in _values(entry, kept):
             values.setdefault(task, {}).setdefault(metric, {})[name] = told
+            said.setdefault(task, {}).setdefault(name, _judged(entry))
             kept.setdefault(task, outputs)
         for task, samples in kept.items():
             logs.setdefault(task, {})[name] = samples
-    return [_task(task, found, logs.get(task, {}), seed) for task, found in values.items()]
+    room = MOST_TEXT // max(len(values), 1)
+    return [_task(task, found, logs.get(task, {}), said[task], seed, room) for task, found in values.items()]
 
 
 def models(run: Run) -> dict[str, Made]:
@@ -62,6 +70,18 @@ def _outputs(run: Run, entry: Made) -> dict[str, Sample]:
     }
 
 
+def _judged(entry: Made) -> dict[str, list[Said]]:
+    """Id of a question -> what the judge said of it, the first time it was asked; nothing where nobody judged."""
+    told = entry.folder / "data" / "judgments.jsonl"
+    found: dict[str, list[Said]] = {}
+    for line in _lines(told) if told.is_file() else ():
+        if line["repeat"] == 0:
+            words = (line["text"] or "")[-_CUT:]  # the verdict stands at the end
+            said = (line["part"], line.get("seat", ""), line["value"], words, line["failure"] or "")
+            found.setdefault(line["question"], []).append(said)
+    return found
+
+
 def _values(entry: Made, kept: dict[str, dict[str, Sample]]) -> Iterator[tuple[str, str, dict[str, float]]]:
     """(task, metric, value of each question) as the evaluation tells them, or from its log."""
     told = entry.folder / "data" / "items.jsonl"
@@ -79,7 +99,14 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in stream)
 
 
-def _task(task: str, values: Values, logs: dict[str, dict[str, Sample]], seed: int) -> dict[str, Any]:
+def _task(
+    task: str,
+    values: Values,
+    logs: dict[str, dict[str, Sample]],
+    said: dict[str, dict[str, list[Said]]],
+    seed: int,
+    room: int,
+) -> dict[str, Any]:
     """Models that answered other questions than the first are left out: nothing of theirs can be compared one by one."""
     first = next(iter(values.values()))
     names = list(first)
@@ -87,19 +114,31 @@ def _task(task: str, values: Values, logs: dict[str, dict[str, Sample]], seed: i
     same = [n for n in names if all(n in told and told[n].keys() == set(ids) for told in values.values())]
     answered = {n: logs[n] for n in same if n in logs and logs[n].keys() >= set(ids)}
     places = range(len(ids)) if len(answered) == len(same) else range(0)
-    chosen = sorted(Random(f"{seed} {task}").sample(places, min(SHOWN, len(places))))
-    asked = next(iter(answered.values()), {})
+    items: list[dict[str, Any]] = []
+    for at in Random(f"{seed} {task}").sample(places, min(SHOWN, len(places))):
+        item = _item(at, ids[at], answered, said)
+        room -= len(json.dumps(item))
+        if room < 0 and items:
+            break
+        items.append(item)
     return {
         "task": task,
         "models": same,
         "metrics": {m: {n: _short([told[n][i] for i in ids]) for n in same} for m, told in values.items()},
         "rows": len(ids),
-        "items": [
-            {"at": at, "id": ids[at], "question": question(asked[ids[at]]), "target": target(asked[ids[at]])}
-            | {"answers": [_answer(log[ids[at]]) for log in answered.values()]}
-            for at in chosen
-        ],
+        "items": sorted(items, key=lambda item: item["at"]),
     }
+
+
+def _item(
+    at: int, key: str, answered: dict[str, dict[str, Sample]], said: dict[str, dict[str, list[Said]]]
+) -> dict[str, Any]:
+    """One question with the answers and, where a judge read them, its words, both in the order of the models."""
+    samples = [log[key] for log in answered.values()]
+    told = {"at": at, "id": key, "question": question(samples[0]), "target": target(samples[0])}
+    told["answers"] = [_answer(sample) for sample in samples]
+    judged = [said[name].get(key, []) for name in answered]
+    return told | ({"judged": judged} if any(judged) else {})
 
 
 def _short(values: list[float]) -> str | list[float]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from magpie_align.records import TRAININGS
 from magpie_align.report.lineage import Made
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 158, 58, 34, 14
@@ -10,7 +11,7 @@ _GROUPS = {
     "data": ("dataset", "mix", "split", "contamination", "mini_public", "mini_benchmark", "mini_preferences"),
     "synthesis": ("probe", "instructions", "responses", "turns", "base_responses"),
     "curation": ("tags", "language", "safety", "rewards", "base_rewards", "embed", "neighbours", "select", "pairs"),
-    "training": ("sft", "dpo", "kto", "cpo", "orpo", "reward_model", "mini_base", "mini_teacher"),
+    "training": (*TRAININGS, "reward_model", "mini_base", "mini_teacher"),
     "evaluation": (
         "evaluate", "mini_truth", "untouched", "outputs", "published_outputs", "alpaca_eval", "arena_hard", "mt_bench", "wildbench", "report",
     ),
@@ -80,7 +81,7 @@ def picture(made: list[Made]) -> Picture:
 
 def _box(entry: Made, column: int, row: int) -> Box:
     x, y = 1 + column * (WIDTH + GAP_X), 1 + row * (HEIGHT + GAP_Y)
-    rows = entry.summary.get("rows", entry.summary.get("pairs"))
+    rows = next((entry.summary[name] for name in ("rows", "pairs", "paired") if name in entry.summary), None)
     seconds = entry.manifest.get("seconds")
     rows = rows if isinstance(rows, int) else None
     return Box(entry.name, entry.kind, group_of(entry.kind), x, y, rows, seconds, cost(entry.summary))

@@ -84,12 +84,27 @@ def test_a_lost_question_leads_to_a_row_and_the_row_to_its_stage(browser: Browse
     browser.run("document.getElementById('questions').scrollIntoView()")
     browser.until("document.querySelectorAll('#items article').length > 0")
     assert "1 lost" in browser.run("document.getElementById('items-summary').textContent")
+    judged = "[...document.querySelectorAll('#items article:first-of-type details')].map((node) => node.textContent)"
+    said = f"the judge on game 1, this model in seat B: 0.75 of a win{spelt(HOSTILE[2])}"
+    assert browser.run(judged) == [said, said]
     browser.run("document.querySelector('#items article button').click()")
     browser.until("document.getElementById('row') !== null")
     told = browser.run("document.getElementById('row').textContent")
     assert "sampling_cellinstructions" in told and "quality_generatortagsa tagger" in told
     browser.run("[...document.querySelectorAll('#row a')].find((link) => link.textContent === 'tags').click()")
     browser.until("location.hash === '#stage-tags' && document.getElementById('stage-tags').open")
+    quiet(browser, page)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_jump_ends_where_it_should_while_sections_are_drawn(browser: Browser, page: Path, width: int) -> None:
+    for section in ("questions", "browser"):
+        browser.open(page.as_uri(), width)
+        browser.run(f"document.querySelector('nav a[href=\"#{section}\"]').click()")
+        browser.until(f"document.querySelectorAll('#{section} article').length > 0")
+        browser.until("document.querySelectorAll('#curves figure').length > 0")
+        top = browser.run(f"document.getElementById('{section}').getBoundingClientRect().top")
+        assert -5 <= top <= 300, section
     quiet(browser, page)
 
 

@@ -1,12 +1,16 @@
 """The figures of a report are those of the rows: of a run written by hand, every one is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from magpie_align.report.html import browser, figures
+from magpie_align.evaluation.judging.cases import Case, Key, Verdict
+from magpie_align.evaluation.judging.hearing import hear
+from magpie_align.report.html import browser, figures, items
 from magpie_align.report.html.ancestry import nearest, training_sets
 from magpie_align.report.html.distributions import distributions
 from magpie_align.report.html.items import evaluations, models
@@ -115,6 +119,9 @@ def test_what_a_judge_read_is_shown(tmp_path: Path) -> None:
         made[name] = artifact(store, "mt_bench", 4 + number, inputs, settings={"outputs": f"said_{name}"})
         line = {"task": "mt_bench", "metric": "turn_1", "values": {"81": 0.7 + number / 10, "82": 0.5}}
         (made[name] / "data" / "items.jsonl").write_text(json.dumps(line) + "\n")
+        judged(
+            made[name], [("81", 1, 0, 7.0 + number, f"Good, {name}. [[{7 + number}]]"), ("81", 1, 1, 3.0, "a repeat")]
+        )
     shown = {"models": {"One": "one", "Two": "two"}}
     made["report"] = artifact(store, "report", 6, {name: made[name] for name in ("one", "two")}, settings=shown)
     (task,) = evaluations(run_of(made), seed=0)
@@ -122,6 +129,23 @@ def test_what_a_judge_read_is_shown(tmp_path: Path) -> None:
     first = task["items"][0]
     assert (first["question"], first["target"]) == ("Q81?\n\nAnd?", "")
     assert first["answers"] == ["one says 81\n\n", "two says 81\n\n"]
+    # The judge's own words, of the first repeat alone; of the other question it said nothing.
+    assert first["judged"] == [[(1, "", 7.0, "Good, one. [[7]]", "")], [(1, "", 8.0, "Good, two. [[8]]", "")]]
+    assert "judged" not in task["items"][1]
+
+
+def judged(folder: Path, said: list[tuple[str, int, int, float, str]]) -> None:
+    """What the judge wrote, as an evaluation leaves it."""
+    case = Case(Key("", 1, 0), (), (), {})
+    verdicts = [(replace(case, key=Key(*named)), Verdict(value, text=text)) for *named, value, text in said]
+    judge = SimpleNamespace(name="fixed", judge=lambda _: verdicts)
+    hear(judge, [one for one, _ in verdicts], folder / "data", 0, lambda *_: None)
+
+
+def test_longer_texts_show_fewer_questions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "MOST_TEXT", 300)
+    (task,) = evaluations(run, seed=0)
+    assert 0 < len(task["items"]) < 4 and task["rows"] == 4
 
 
 def test_models_that_answered_other_questions_are_left_out(run: Run) -> None:
@@ -161,6 +185,20 @@ def test_the_browser_draws_by_seed_and_adds_what_is_pointed_at(
         "teacher",
     )
     assert values["sampling_cell"] == "T 1.0, top-p 1.0"
+
+
+def test_a_row_tells_each_data_set_that_it_is_in(run: Run, tmp_path: Path) -> None:
+    responses = entry_of(run, "responses").folder
+    few = artifact(tmp_path / "store", "select", 20, {"responses": responses}, settings={"data": "responses"})
+    rows(few, [{"uuid": f"row-{n:03d}", "instruction": "i", "response": "r"} for n in (1, 3)])
+    other = artifact(tmp_path / "store", "sft", 21, {"few": few}, settings={"data": "few"})
+    more = run_of({entry.name: entry.folder for entry in run.made} | {"few": few, "other": other})
+    with connection(tmp_path) as con:
+        (one,) = browser.browse(con, pools(more, con), 0, [])
+    assert [name for name, _ in one["sets"]] == ["selected", "few"]
+    member = {row[0]: row[2] for row in one["rows"]}
+    # Every third row is not selected; rows 1 and 3 are of the few.
+    assert [member[f"row-{n:03d}"] for n in range(5)] == [0b00, 0b11, 0b01, 0b10, 0b01]
 
 
 def test_rows_over_the_size_are_counted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,11 @@ def _evaluated(folder: Path, right: list[int], texts: list[str]) -> None:
         for n, value in enumerate(right)
     ]
     (folder / "samples" / "sums.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    verdicts = [
+        {"question": f"sums/{n}", "part": 1, "repeat": 0, "seat": "B", "value": 0.25, "text": text, "failure": None}
+        for n, text in enumerate(asked)
+    ]
+    (folder / "judgments.jsonl").write_text("".join(json.dumps(line) + "\n" for line in verdicts))
 
 
 COSTS = {

@@ -19,7 +19,7 @@ const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.0995 
 
 function short(number) {
   const size = Math.abs(number);
-  if (size >= 1e5) return number.toExponential(1);
+  for (const [unit, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) if (size >= 10 * unit) return `${+(number / unit).toPrecision(3)}${letter}`;
   return size >= 100 || Number.isInteger(number) ? String(Math.round(number)) : String(+number.toPrecision(size >= 1 ? 3 : 2));
 }
 
@@ -65,12 +65,17 @@ function heavy() {
   return unpacking;
 }
 
-// Fill a section when it comes near the window, or at once for print.
+// Fill a section when it comes near the window, or at once for print. What is in the window stays where it is while sections
+// above it grow (the style switches the browser's own way off, which does not hold after a jump to an anchor).
 function whenNear(node, build) {
   if (!node) return;
   let done = false;
-  const once = () => {
-    if (!done) { done = true; build(); }
+  const once = async () => {
+    if (done) return;
+    done = true;
+    const before = node.getBoundingClientRect();
+    await build();
+    if (before.bottom <= 0) window.scrollBy({ top: node.getBoundingClientRect().height - before.height, behavior: "instant" });
   };
   new IntersectionObserver((seen, watch) => {
     if (seen.some((entry) => entry.isIntersecting)) { watch.disconnect(); once(); }

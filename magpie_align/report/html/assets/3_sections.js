@@ -32,10 +32,14 @@ function drawDistributions(charts) {
   });
 }
 
+// What is looked at first of a training; the rest as it was logged.
+const FIRST = ["loss", "rewards/margins", "rewards/accuracies", "learning_rate", "grad_norm", "tokens_per_second", "mfu"];
+
 function drawCurves(curves) {
   const stages = Object.keys(curves);
   const hue = (stage) => stages.indexOf(stage);
-  const names = [...new Set(stages.flatMap((stage) => Object.keys(curves[stage])))];
+  const all = [...new Set(stages.flatMap((stage) => Object.keys(curves[stage])))];
+  const names = [...FIRST.filter((name) => all.includes(name)), ...all.filter((name) => !FIRST.includes(name))];
   const keys = el("div", { class: "key" }, stages.map((stage) => el("span", {}, [swatch(hue(stage)), visible(stage)])));
   byId("curves").before(keys);
   byId("curves").append(...names.map((name) => curve(name, stages.filter((stage) => curves[stage][name]).map((stage) => ({ stage, points: curves[stage][name] })), hue)));

@@ -35,13 +35,21 @@ function startItems(data, open) {
       el("div", {}, [el("span", { class: "tag", text: likeness.toFixed(2), title: "cosine of weighted n-grams" }), el("button", { class: "link", text: words, onclick: () => open(uuid) })]))]);
   }
 
+  // What a judge wrote on an answer: a rating of it alone, or a verdict on it beside another's.
+  function judged([part, seat, value, words, failure]) {
+    const whose = seat ? `the judge on game ${part}, this model in seat ${seat}` : `the judge on turn ${part}`;
+    const verdict = value === null ? failure : seat ? `${short(seat === "A" ? value : 1 - value)} of a win` : `${short(value)} of 10`;
+    return el("details", { class: "judge" }, [el("summary", {}, [visible(`${whose}: `), el("b", { class: value === null ? "wrong" : null, text: verdict })]), said(words || "(no words)")]);
+  }
+
   function card(item) {
     const task = tasks[state.task];
     return el("article", { class: "card" }, [el("div", { class: "who", text: item.id }), said(item.question),
       ...(item.target ? [el("div", { class: "who", text: "right answer" }), said(item.target)] : []),
       ...[state.a, state.b].flatMap((name) => {
         const value = score(task.metrics[state.metric][name], item.at);
-        return [el("div", { class: "who" }, [visible(name), " ", el("b", { class: value >= 0.5 ? "right" : "wrong", text: String(value) })]), said(item.answers[task.models.indexOf(name)] || "(nothing)")];
+        return [el("div", { class: "who" }, [visible(name), " ", el("b", { class: value >= 0.5 ? "right" : "wrong", text: String(value) })]), said(item.answers[task.models.indexOf(name)] || "(nothing)"),
+          ...((item.judged || [])[task.models.indexOf(name)] || []).map(judged)];
       }), near(item, state.a)]);
   }
 
