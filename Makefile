@@ -80,7 +80,7 @@ kill-resume: install
 ranks: $(TOOLS)
 	$(BIN)/python -m tests.training.ranks --vllm
 	$(BIN)/python -m tests.training.ranks --ways sft --interrupt
-	$(BIN)/python -m tests.training.ranks --ways sft --kinds zero2,zero3,fsdp2 --offload
+	$(BIN)/python -m tests.training.ranks --ways sft --kinds zero2,zero3 --offload
 
 # A training interrupted at ten random steps and resumed: every bit the same.
 interrupted: $(TOOLS)
