@@ -9,6 +9,7 @@ import math
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from magpie_align.evaluation.scored import read_scored
 from magpie_align.recipe import packaged
 from tests.evaluation import question_files
 from tests.evaluation.judge_server import judge_server
+from tests.loop.test_loop import TINY
 from tests.stages.stand import Stand
 from tests.synthesis.families import family
 
@@ -229,6 +231,33 @@ def test_a_reward_model_judges_as_it_rewards(stand: Stand, tmp_path: Path) -> No
     assert read_scored(wild.out)[0].score.value == pytest.approx((sum(won.values()) - 4) / 8)
     ties = stand.run("e", "alpaca_eval", **judge, reward={"margin": 1e9})
     assert ties.summary["n_draws"] == 8
+
+
+@pytest.mark.served
+def test_quickstarts_models_before_their_reward_model(tmp_path: Path) -> None:
+    """`quickstart_judges` at its smallest: everything is trained here, five models answer, every answer is judged."""
+    pytest.importorskip("vllm", reason="vllm is not installed")
+    unasked = ("eval_base", "eval_public", "eval_raw", "eval_selected", "eval_dpo", "eval_teacher", "truth_raw", "truth_selected", "report")  # fmt: skip
+    command = [sys.executable, "-m", "magpie_align", "recipe=quickstart_judges", *TINY]
+    command += [f"~stages.{name}" for name in unasked]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "report: runs/quickstart_judges/report.md"
+    rows = json.loads((tmp_path / "runs/quickstart_judges/results.json").read_text())
+    found = {(row["model"], row["metric"]): row for row in rows}
+    ours = ("base", "base + Magpie selected", "base + Magpie selected + DPO", "teacher")
+    assert found.keys() == {
+        *((name, "win_rate") for name in ours),
+        *(("DPO against SFT", m) for m in ("score", "win_rate")),
+    }
+    assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["n"] == 40 for row in rows)
+    (cache,) = tmp_path.glob("store/judgments.sqlite")
+    with sqlite3.connect(cache) as base:
+        (kept,) = base.execute("select count(*) from answers").fetchone()
+    assert 40 < kept <= 5 * 40, "each answer is scored once, whomever it meets"
+    sections = json.loads((tmp_path / "runs/quickstart_judges/leaderboard.json").read_text())
+    assert sections and all(not line["source"].startswith("arXiv") for s in sections for line in s["lines"])
+    assert all("judge is reward model" in " ".join(section["apart"]) for section in sections)
 
 
 RECIPE = """
