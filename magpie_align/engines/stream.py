@@ -3,7 +3,7 @@
 A step hands out requests and takes their completions. Where several share an engine they take long turns: a step goes on for
 `TURN` requests, then a later one answers what waits, and as one's last completions come in, the other's first are already running.
 Turns keep the batch of one kind: a single sampled request makes an engine prepare random draws for the whole batch, greedy
-answers included, which costs a seventh of the rows a second where steps are mixed throughout (`benchmarks/synthesis.py --turn 1`).
+answers included, which costs about a tenth of the rows a second where steps are mixed throughout (`benchmarks/synthesis.py --turn 1`).
 """
 
 import sys
