@@ -53,7 +53,7 @@ LM_EVAL = {
     # Of vLLM's own package lm-eval asks the version; the one for CPUs goes by another name.
     "vllm": (
         "vllm",
-        f"dtype=auto,max_model_len={SIZE.positions},enforce_eager=True",
+        f"dtype=auto,max_model_len={SIZE.positions},enforce_eager=True,gpu_memory_utilization=0.3",
         "from magpie_align.evaluation.lm import _prepare_vllm; _prepare_vllm()",
     ),
 }
